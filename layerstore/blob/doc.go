@@ -1,0 +1,12 @@
+// Package blob gives random access to the uncompressed bytes of a layer,
+// whatever its compression and wherever it is kept, each byte checked.
+//
+//	Source ─span i: checkpoint → inflate or zstd→ bytes ─checksum→ span cache ─→ ReadAt
+//
+// # Invariants
+//
+//   - Bytes are handed out only after the checksum of their span held.
+//   - A span is decoded once for any number of readers that wait for it, and
+//     no lock is held meanwhile.
+//   - The span cache is bounded in bytes.
+package blob

@@ -12,7 +12,7 @@ func (b *bitReader) lookup(t []entry, width uint) (entry, error) {
 			e = t[e.value()+int(b.bits>>width&(1<<e.used()-1))]
 		}
 		if e&(isSpecial|isMatch|isPair) == isPair {
-			e = e&^(isPair|63|0xff<<24) | entry(e.codeLen())
+			e = e&^(isPair|63|0xff<<24) | isLiteral | entry(e.codeLen())
 		}
 		if e.used() <= b.n {
 			return e, nil

@@ -55,7 +55,7 @@ type Reader struct {
 	pos    int
 	before int64
 	floor  int
-	hist   [windowSize]byte
+	hist   [windowSize + 16]byte
 
 	small []byte // for small reads: decoded
 	ready []byte // the part of it that was not read yet
@@ -249,7 +249,19 @@ func (r *Reader) symbols() error {
 	case m.spacing > 0:
 		left = min(left, 2*m.spacing-(out-m.last))
 	}
-	return r.plainLoop(r.pos + int(left))
+	bound := r.pos + int(left)
+	if b := &r.bits; len(b.buf)-b.pos < inSlack {
+		// What is wrong with it shows where plainLoop needs it.
+		_ = b.fill()
+	}
+	r.fastLoop(bound)
+	if r.pos >= bound {
+		return nil
+	}
+	if r.bits.end == nil && len(r.out)-r.pos > outSlack {
+		bound = r.pos + 1 // just what the fast loop leaves
+	}
+	return r.plainLoop(bound)
 }
 
 // outputOffset is the offset into the uncompressed stream of the byte that is decoded next.

@@ -43,7 +43,8 @@ type (
 //
 //	bits 0–5    how many bits of input it uses up, extra bits included
 //	bits 8–11   how many of these are the (first) code
-//	bit 12      literal: two of them; isSpecial: end of block
+//	bits 12–13  literal: how many, 1 or 2
+//	bit 12      isSpecial: end of block
 //	bit 13      isSpecial: a link
 //	bit 14      a match's length (or, in the table of distances, a distance)
 //	bit 15      isSpecial: end of block, link, or if neither, no code at all
@@ -54,7 +55,8 @@ type (
 type entry uint32
 
 const (
-	isPair    entry = 1 << 12
+	isLiteral entry = 1 << 12
+	isPair    entry = 1 << 13
 	isEnd     entry = 1 << 12
 	isLink    entry = 1 << 13
 	isMatch   entry = 1 << 14
@@ -79,7 +81,7 @@ var (
 // makeLitEntries follows RFC 1951 §3.2.5.
 func makeLitEntries() (e [numLit]entry) {
 	for i := range 256 {
-		e[i] = entry(i) << 16
+		e[i] = isLiteral | entry(i)<<16
 	}
 	e[endOfBlock] = isSpecial | isEnd
 	base := 3
@@ -227,7 +229,7 @@ func pairLiterals(t *litTable) {
 		if second&(isSpecial|isMatch) != 0 || used > litWidth {
 			continue
 		}
-		t[i] = first&^63 | entry(used) | isPair | second&0xff0000<<8
+		t[i] = first&^(isLiteral|63) | isPair | entry(used) | second&0xff0000<<8
 	}
 }
 

@@ -1,0 +1,162 @@
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"mica/layerstore/toc"
+)
+
+// A Reader gives the uncompressed bytes of one layer. Its methods may be
+// called concurrently.
+type Reader struct {
+	src     Source
+	cache   *Cache
+	openers Openers
+
+	mu      sync.Mutex
+	index   *toc.Index
+	content Source
+}
+
+// Openers give what a Reader needs besides the blob, at the first read that
+// needs it, and again after they failed. What they give stays the caller's, to
+// be closed when the reader is no longer used.
+type Openers struct {
+	Index   func(context.Context) (*toc.Index, error)
+	Content func() (Source, error) // the content file of a zstd layer
+}
+
+// NewReader gives a reader of the layer that src holds.
+func NewReader(src Source, cache *Cache, o Openers) *Reader {
+	return &Reader{src: src, cache: cache, openers: o}
+}
+
+// Index gives the index of the layer.
+func (r *Reader) Index(ctx context.Context) (*toc.Index, error) {
+	r.mu.Lock()
+	ix := r.index
+	r.mu.Unlock()
+	if ix != nil {
+		return ix, nil
+	}
+	// Not under the lock: this may wait for a verification or read a file.
+	ix, err := r.openers.Index(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.index == nil {
+		r.index = ix
+	}
+	return r.index, nil
+}
+
+func (r *Reader) contentFile() (Source, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.content == nil {
+		var err error
+		if r.content, err = r.openers.Content(); err != nil {
+			return nil, err
+		}
+	}
+	return r.content, nil
+}
+
+// ReadAt fills p with the bytes of the layer from off on. At the end of the
+// layer it gives fewer and io.EOF. Bytes that cannot be had, or do not match
+// their checksum, are a *DataError.
+func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	ix, err := r.Index(ctx)
+	if err != nil {
+		return 0, r.fail(off, err)
+	}
+	n := 0
+	for size := ix.Info().LayerSize; n < len(p); {
+		at := off + int64(n)
+		if at >= size {
+			return n, io.EOF
+		}
+		number := ix.SpanAt(at)
+		sp := ix.Span(number)
+		s := r.cache.get(spanKey{r, number}, sp.Len(), func(s *span) { r.fill(ix, sp, s) })
+		from := int(at - sp.Out)
+		to := min(from+len(p)-n, len(s.buf))
+		if err := s.wait(ctx, to); err != nil {
+			return n, r.fail(at, err)
+		}
+		n += copy(p[n:], s.buf[from:to])
+	}
+	return n, nil
+}
+
+// Cached says whether the n bytes from off on can be read without waiting.
+func (r *Reader) Cached(off int64, n int) bool {
+	r.mu.Lock()
+	ix := r.index
+	r.mu.Unlock()
+	if ix == nil {
+		return false
+	}
+	end := min(off+int64(n), ix.Info().LayerSize)
+	for off < end {
+		number := ix.SpanAt(off)
+		sp := ix.Span(number)
+		s := r.cache.peek(spanKey{r, number})
+		if s == nil || !s.has(int(min(end, sp.OutEnd)-sp.Out)) {
+			return false
+		}
+		off = sp.OutEnd
+	}
+	return true
+}
+
+// fail wraps an error of the data; a cancelled context is the caller's own.
+func (r *Reader) fail(off int64, err error) error {
+	if data := (*DataError)(nil); errors.As(err, &data) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &DataError{Blob: r.src.ID(), Offset: off, Err: err}
+}
+
+// decoding bounds how many spans are decoded at once, in all readers: more
+// would only share the processors.
+var decoding = make(chan struct{}, 8)
+
+// fill decodes a span block by block, checks each and hands it out at once,
+// so that a reader waits only for what it asked for.
+func (r *Reader) fill(ix *toc.Index, sp toc.Span, s *span) {
+	decoding <- struct{}{}
+	defer func() { <-decoding }()
+	n := 0
+	err := r.decode(ix, sp, func(dec io.Reader) error {
+		for b := 0; n < len(s.buf); b++ {
+			block := s.buf[n:min(n+toc.BlockLen, len(s.buf))]
+			if _, err := io.ReadFull(dec, block); err != nil {
+				if err == io.EOF {
+					err = io.ErrUnexpectedEOF
+				}
+				return err
+			}
+			if got, want := toc.Checksum(block), ix.Sum(sp, b); got != want {
+				return fmt.Errorf("bytes %d-%d do not match (want crc32c %08x, got %08x)",
+					sp.Out+int64(n), sp.Out+int64(n+len(block)), want, got)
+			}
+			n += len(block)
+			if n < len(s.buf) {
+				s.advance(n, nil)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		r.cache.drop(s)
+		err = r.fail(sp.Out+int64(n), err)
+	}
+	s.advance(n, err)
+}

@@ -1,0 +1,195 @@
+package layerstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"mica/layerstore/blob"
+	"mica/layerstore/toc"
+)
+
+// A Spec says which layer is meant and what is promised of it.
+type Spec struct {
+	Blob   blob.Source
+	Digest string // of the blob as stored; "" is not promised
+	DiffID string // of the uncompressed layer; "" is not promised
+	// Progress, if not nil, is told while the layer is indexed: n more bytes
+	// of the blob have been read. It is called from other goroutines.
+	Progress func(n int64)
+}
+
+// A DigestError says that a layer is not the one that the image names.
+type DigestError struct {
+	What      string // "digest" or "diffID"
+	Want, Got string
+}
+
+func (e *DigestError) Error() string {
+	return fmt.Sprintf("%s is %s, the image says %s: damaged or altered", e.What, e.Got, e.Want)
+}
+
+// EnsureIndex sees to it that the layer has an index in the store, and makes
+// it, checking digest and diffID, if it has none that is sound. Any number of
+// processes may ask for one at once: one makes it.
+func (s *Store) EnsureIndex(ctx context.Context, spec Spec) error {
+	path := s.IndexPath(spec.Blob.ID())
+	return s.Make(ctx, path, func() error {
+		ix, err := s.openIndex(spec)
+		if err != nil {
+			return err
+		}
+		return ix.Close()
+	}, func(f *os.File) error { return s.writeIndex(ctx, spec, f) })
+}
+
+// openIndex opens the index of a layer and checks that it keeps the promises.
+func (s *Store) openIndex(spec Spec) (*toc.Index, error) {
+	ix, err := toc.OpenIndex(s.IndexPath(spec.Blob.ID()))
+	if err != nil {
+		return nil, err
+	}
+	info := ix.Info()
+	err = check(spec, info.Digest, info.DiffID)
+	if err == nil && info.BlobSize != spec.Blob.Size() {
+		err = fmt.Errorf("blob of %d bytes, its index is of %d", spec.Blob.Size(), info.BlobSize)
+	}
+	if err == nil && info.ContentSize > 0 {
+		if st, serr := os.Stat(s.ContentPath(spec.Blob.ID())); serr != nil || st.Size() != info.ContentSize {
+			err = errors.New("the content file is missing or of another size")
+		}
+	}
+	if err != nil {
+		ix.Close()
+		return nil, err
+	}
+	return ix, nil
+}
+
+// check compares what was found with what was promised.
+func check(spec Spec, digest, diffID string) error {
+	if spec.Digest != "" && digest != spec.Digest {
+		return &DigestError{"digest", spec.Digest, digest}
+	}
+	if spec.DiffID != "" && diffID != spec.DiffID {
+		return &DigestError{"diffID", spec.DiffID, diffID}
+	}
+	return nil
+}
+
+func (s *Store) writeIndex(ctx context.Context, spec Spec, f *os.File) (err error) {
+	w, err := toc.NewWriter(f)
+	if err != nil {
+		return err
+	}
+	var content *os.File
+	defer func() {
+		if err != nil && content != nil {
+			content.Close()
+			os.Remove(content.Name())
+		}
+	}()
+	p := pass{spec: spec, src: spec.Blob, w: w, progress: spec.Progress, content: func() (*os.File, error) {
+		content, err = s.tempFile(s.ContentPath(spec.Blob.ID()))
+		return content, err
+	}}
+	if p.progress == nil {
+		p.progress = func(int64) {}
+	}
+	codec, err := p.run(ctx)
+	if err != nil {
+		return err
+	}
+	if err := check(spec, p.digest, p.diffID); err != nil {
+		return err
+	}
+	// The content file first: an index is never without it.
+	if content != nil {
+		if err := commit(content, s.ContentPath(spec.Blob.ID())); err != nil {
+			return err
+		}
+	}
+	info := toc.Info{Codec: codec, BlobSize: spec.Blob.Size(), LayerSize: p.size, ContentSize: p.contentSize, Digest: p.digest, DiffID: p.diffID}
+	for _, n := range p.scan.Notes {
+		info.Notes = append(info.Notes, fmt.Sprintf("%q: %s", n.Path, n.Text))
+	}
+	return w.Finish(info)
+}
+
+// ContentPath is where the content file of a zstd blob is kept.
+func (s *Store) ContentPath(blobID string) string { return s.cachePath("content", blobID) }
+
+// A Layer is a layer whose bytes can be read. Close it when nobody reads.
+type Layer struct {
+	*blob.Reader
+
+	store *Store
+	spec  Spec
+
+	mu     sync.Mutex
+	opened []func() error // closes what the reader has opened
+}
+
+// Layer gives a layer whose index was ensured. Nothing is opened before the
+// first read; an index that was deleted or damaged since is made again then.
+func (s *Store) Layer(spec Spec, cache *blob.Cache) *Layer {
+	l := &Layer{store: s, spec: spec}
+	l.Reader = blob.NewReader(spec.Blob, cache, blob.Openers{Index: l.openIndex, Content: l.openContent})
+	return l
+}
+
+func (l *Layer) openIndex(ctx context.Context) (*toc.Index, error) {
+	if err := l.store.EnsureIndex(ctx, l.spec); err != nil {
+		return nil, err
+	}
+	ix, err := l.store.openIndex(l.spec)
+	if err == nil {
+		l.closeLater(ix.Close)
+	}
+	return ix, err
+}
+
+func (l *Layer) openContent() (blob.Source, error) {
+	f, err := os.Open(l.store.ContentPath(l.spec.Blob.ID()))
+	if err != nil {
+		return nil, err
+	}
+	l.closeLater(f.Close)
+	return &contentFile{f, l.spec.Blob.ID()}, nil
+}
+
+func (l *Layer) closeLater(c func() error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.opened = append(l.opened, c)
+}
+
+// Close lets go of what the layer has open; the blob stays its owner's.
+func (l *Layer) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for _, c := range l.opened {
+		errs = append(errs, c())
+	}
+	l.opened = nil
+	return errors.Join(errs...)
+}
+
+// A contentFile is the Source of the spans that were packed anew.
+type contentFile struct {
+	*os.File
+	id string
+}
+
+func (c *contentFile) ID() string { return c.id }
+
+func (c *contentFile) Size() int64 {
+	st, err := c.Stat()
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}

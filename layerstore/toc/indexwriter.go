@@ -1,0 +1,159 @@
+package toc
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/klauspost/compress/zstd"
+
+	"mica/layerstore/inflate"
+)
+
+// A Writer makes an index file. Entries go to the file as they come; points
+// and sums, some 100 bytes for each MiB of the layer, are kept until Finish.
+// It is not safe for concurrent use.
+type Writer struct {
+	f       *os.File
+	entries *zstd.Encoder
+	count   counter // of the entries section, bytes written to f
+	enc     entryEncoder
+	nEntry  int64
+
+	markers   *zstd.Encoder
+	markerBuf bytes.Buffer
+	markerEnc entryEncoder
+	nMarker   int64
+	windowEnc *zstd.Encoder
+	windows   []byte
+	points    []byte
+	sums      []byte
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// NewWriter begins an index in f, which is empty and stays the caller's.
+func NewWriter(f *os.File) (*Writer, error) {
+	w := &Writer{f: f, count: counter{w: f}}
+	if _, err := f.Write(make([]byte, headerLen)); err != nil {
+		return nil, err
+	}
+	var err error
+	for _, e := range []struct {
+		enc **zstd.Encoder
+		to  io.Writer
+	}{{&w.entries, &w.count}, {&w.markers, &w.markerBuf}, {&w.windowEnc, nil}} {
+		// One goroutine and a small window: an index is small, and memory
+		// while indexing is bounded whatever the layer's size.
+		*e.enc, err = zstd.NewWriter(e.to, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+		if err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// Add appends an entry.
+func (w *Writer) Add(e *Entry) error {
+	if e.Type == Whiteout || e.Type == Opaque {
+		w.nMarker++
+		_, err := w.markers.Write(w.markerEnc.encode(e))
+		return err
+	}
+	w.nEntry++
+	_, err := w.entries.Write(w.enc.encode(e))
+	return err
+}
+
+// AddPoint appends the checkpoint at which a span of a gzip layer begins. The
+// first lies at 0; they rise.
+func (w *Writer) AddPoint(p inflate.Point) error {
+	r := pointRecord{in: p.In, out: p.Out, head: p.Head, bit: p.Bit, headBit: p.HeadBit, kind: uint8(p.Kind), winRaw: uint32(len(p.Window))}
+	if len(p.Window) > 0 {
+		at := len(w.windows)
+		w.windows = w.windowEnc.EncodeAll(p.Window, w.windows)
+		if len(w.windows) > 1<<32-1 {
+			return fmt.Errorf("windows: %d bytes", len(w.windows))
+		}
+		r.winOff, r.winLen = uint32(at), uint32(len(w.windows)-at)
+	}
+	w.points = r.put(w.points)
+	return nil
+}
+
+// AddFrames appends a span of a zstd layer that gives the bytes from out on:
+// the frames at [in, inEnd) of the blob, or of the content file.
+func (w *Writer) AddFrames(in, inEnd, out int64, content bool) {
+	r := pointRecord{in: in, out: out, head: inEnd}
+	if content {
+		r.kind = contentFile
+	}
+	w.points = r.put(w.points)
+}
+
+// AddSum appends the checksum of the next block.
+func (w *Writer) AddSum(sum uint32) { w.sums = binary.LittleEndian.AppendUint32(w.sums, sum) }
+
+// Finish writes what is left. Entries and Markers of info are filled in here.
+// The file is not synced.
+func (w *Writer) Finish(info Info) error {
+	if err := w.entries.Close(); err != nil {
+		return err
+	}
+	if err := w.markers.Close(); err != nil {
+		return err
+	}
+	info.Entries, info.Markers = w.nEntry, w.nMarker
+	header := make([]byte, 0, headerLen)
+	header = append(header, indexMagic...)
+	header = binary.LittleEndian.AppendUint32(header, indexVersion)
+	header = binary.LittleEndian.AppendUint32(header, numSections)
+	off := int64(headerLen) + w.count.n
+	for i, b := range [numSections][]byte{putInfo(&info), w.markerBuf.Bytes(), nil, w.points, w.windows, w.sums} {
+		at, n := off, int64(len(b))
+		sum := Checksum(b)
+		if i == secEntries {
+			var err error
+			at, n = headerLen, w.count.n
+			if sum, err = checksumRange(w.f, at, n); err != nil {
+				return err
+			}
+		} else {
+			if _, err := w.f.Write(b); err != nil {
+				return err
+			}
+			off += n
+		}
+		header = binary.LittleEndian.AppendUint64(header, uint64(at))
+		header = binary.LittleEndian.AppendUint64(header, uint64(n))
+		header = binary.LittleEndian.AppendUint32(header, sum)
+	}
+	header = binary.LittleEndian.AppendUint32(header, Checksum(header))
+	_, err := w.f.WriteAt(header, 0)
+	return err
+}
+
+func checksumRange(f io.ReaderAt, off, n int64) (uint32, error) {
+	var sum uint32
+	buf := make([]byte, 256<<10)
+	for n > 0 {
+		k, err := f.ReadAt(buf[:min(n, int64(len(buf)))], off)
+		if k == 0 && err != nil {
+			return 0, err
+		}
+		sum = UpdateChecksum(sum, buf[:k])
+		off, n = off+int64(k), n-int64(k)
+	}
+	return sum, nil
+}

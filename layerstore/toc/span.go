@@ -1,0 +1,78 @@
+package toc
+
+import "encoding/binary"
+
+// A Span is a run of a layer's uncompressed bytes that is decoded as one,
+// from a checkpoint that needs nothing of the span before it.
+type Span struct {
+	In, InEnd   int64 // where its bytes lie in the blob, or in the content file
+	Out, OutEnd int64 // the bytes of the layer that it gives
+	// Content says that the span is one of a zstd layer that lay in a frame
+	// too long to seek in: it has been packed anew, in a content file that the
+	// store keeps beside the index.
+	Content  bool
+	point    pointRecord
+	firstSum int64 // number of its first block's checksum
+}
+
+// Len is the span's length in uncompressed bytes.
+func (s Span) Len() int64 { return s.OutEnd - s.Out }
+
+// A pointRecord is a checkpoint as the file has it.
+type pointRecord struct {
+	in, out        int64
+	head           int64  // of gzip: the header of the block; of zstd: where its frames end
+	winOff, winLen uint32 // in the windows section, compressed; winLen 0: no window
+	winRaw         uint32 // bytes, uncompressed
+	bit, headBit   uint8
+	kind           uint8 // of gzip: an inflate.PointKind; of zstd: contentFile or 0
+}
+
+const contentFile = 1
+
+func (p *pointRecord) put(b []byte) []byte {
+	le := binary.LittleEndian
+	b = le.AppendUint64(b, uint64(p.in))
+	b = le.AppendUint64(b, uint64(p.out))
+	b = le.AppendUint64(b, uint64(p.head))
+	b = le.AppendUint32(b, p.winOff)
+	b = le.AppendUint32(b, p.winLen)
+	b = le.AppendUint32(b, p.winRaw)
+	return append(b, p.bit, p.headBit, p.kind, 0)
+}
+
+func getPoint(b []byte) pointRecord {
+	le := binary.LittleEndian
+	return pointRecord{
+		in: int64(le.Uint64(b)), out: int64(le.Uint64(b[8:])), head: int64(le.Uint64(b[16:])),
+		winOff: le.Uint32(b[24:]), winLen: le.Uint32(b[28:]), winRaw: le.Uint32(b[32:]),
+		bit: b[36], headBit: b[37], kind: b[38],
+	}
+}
+
+// follows says whether a point may come after prev in the layer: rising in
+// what they give, of gzip also in what they are given (two may share a byte).
+func (p *pointRecord) follows(prev pointRecord, first bool, info *Info) bool {
+	if first {
+		return p.out == 0
+	}
+	return p.out > prev.out && p.out < info.LayerSize && (info.Codec != Gzip || p.in >= prev.in)
+}
+
+// sound says whether a point's numbers are in range.
+func (p *pointRecord) sound(info *Info, windows int) bool {
+	if p.in < 0 || p.bit > 7 || p.headBit > 7 || p.winRaw > maxWindow || int64(p.winOff)+int64(p.winLen) > int64(windows) {
+		return false
+	}
+	if info.Codec == Zstd {
+		file := info.BlobSize
+		if p.kind == contentFile {
+			file = info.ContentSize
+		}
+		return p.head >= p.in && p.head <= file && p.kind <= contentFile
+	}
+	return p.in <= info.BlobSize && p.head >= 0 && p.head <= p.in
+}
+
+// maxWindow is how far back a match may reach, in bytes (RFC 1951 §2).
+const maxWindow = 32 << 10

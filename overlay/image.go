@@ -1,0 +1,123 @@
+package overlay
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"mica/layerstore"
+	"mica/layerstore/blob"
+	"mica/layerstore/toc"
+)
+
+// CacheSize is how many bytes of decoded spans an image keeps in memory. What
+// the kernel's page cache has is never asked for again.
+const CacheSize = 48 << 20
+
+// An Image is the View of an image's layers, with all that it needs open.
+type Image struct {
+	*View
+	layers []*layerstore.Layer
+}
+
+// A Layer says where a layer's bytes are, and what is known of it.
+type Layer struct {
+	layerstore.Spec
+	History string // the command that made it; "" is unknown
+}
+
+// OpenImage gives the merged view of layers, bottom first. What the store
+// lacks is made: the index of each layer, several at once, and the tree. The
+// blobs stay the caller's and must be there as long as the image is used.
+func OpenImage(ctx context.Context, store *layerstore.Store, layers []Layer) (*Image, error) {
+	tree, err := ensureTree(ctx, store, layers)
+	if err != nil {
+		return nil, err
+	}
+	cache := blob.NewCache(CacheSize)
+	img := &Image{}
+	readers := make([]LayerReader, len(layers))
+	for i, l := range layers {
+		layer := store.Layer(l.Spec, cache)
+		img.layers = append(img.layers, layer)
+		readers[i] = layer
+	}
+	if img.View, err = NewView(tree, readers); err != nil {
+		return nil, errors.Join(err, tree.Close())
+	}
+	return img, nil
+}
+
+// Close lets go of all that the image has open. Nothing of it may be used
+// after that.
+func (img *Image) Close() error {
+	errs := []error{img.Tree.Close()}
+	for _, l := range img.layers {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// ensureTree opens the tree of a chain of layers, made first if need be.
+func ensureTree(ctx context.Context, store *layerstore.Store, layers []Layer) (*Tree, error) {
+	key := chainKey(layers)
+	path := store.TreePath(key)
+	var tree *Tree
+	err := store.Make(ctx, path, func() (err error) {
+		tree, err = OpenTree(path, key)
+		return err
+	}, func(f *os.File) error { return writeTreeOf(ctx, store, key, layers, f) })
+	return tree, err
+}
+
+// chainKey names a chain of layers: by what is promised of them, so that a
+// tree is never taken for that of an image that promises something else.
+func chainKey(layers []Layer) string {
+	h := sha256.New()
+	for _, l := range layers {
+		fmt.Fprintf(h, "%q %q %q %q\n", l.Blob.ID(), l.Digest, l.DiffID, l.History)
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+func writeTreeOf(ctx context.Context, store *layerstore.Store, key string, layers []Layer, f *os.File) error {
+	if err := indexAll(ctx, store, layers); err != nil {
+		return err
+	}
+	sources := make([]LayerSource, len(layers))
+	infos := make([]LayerInfo, len(layers))
+	for i, l := range layers {
+		ix, err := toc.OpenIndex(store.IndexPath(l.Blob.ID()))
+		if err != nil {
+			return &LayerError{i, err}
+		}
+		defer ix.Close()
+		info := ix.Info()
+		sources[i] = ix
+		infos[i] = LayerInfo{Digest: info.Digest, DiffID: info.DiffID, Size: info.BlobSize, History: l.History}
+	}
+	return Merge(f, key, sources, infos)
+}
+
+// indexAll makes the indexes that are missing, a few layers side by side. The
+// error is that of the lowest layer that has one, if it is not only a
+// consequence of another's.
+func indexAll(ctx context.Context, store *layerstore.Store, layers []Layer) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, l := range layers {
+		g.Go(func() error {
+			if err := store.EnsureIndex(ctx, l.Spec); err != nil {
+				return &LayerError{i, err}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}

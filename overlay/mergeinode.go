@@ -1,0 +1,127 @@
+package overlay
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"golang.org/x/sys/unix"
+
+	"mica/layerstore/toc"
+)
+
+// A metaTable keeps each meta and each set of attributes once.
+type metaTable struct {
+	ids    map[meta]uint32
+	list   []meta
+	sets   map[string]uint32 // encoded set: its offset plus one
+	xattrs []byte
+}
+
+func newMetaTable() metaTable {
+	return metaTable{ids: map[meta]uint32{}, sets: map[string]uint32{}}
+}
+
+func (t *metaTable) id(m meta) uint32 {
+	id, ok := t.ids[m]
+	if !ok {
+		id = uint32(len(t.list))
+		t.ids[m], t.list = id, append(t.list, m)
+	}
+	return id
+}
+
+// set keeps a set of attributes: a count, then for each the length of its
+// name (one byte), the name, the length of its value (four) and the value.
+func (t *metaTable) set(xs []toc.Xattr) (uint32, error) {
+	if len(xs) == 0 {
+		return 0, nil
+	}
+	b := binary.LittleEndian.AppendUint32(nil, uint32(len(xs)))
+	for _, x := range xs {
+		if len(x.Name) > 255 {
+			return 0, fmt.Errorf("attribute name of %d bytes", len(x.Name))
+		}
+		b = append(append(b, byte(len(x.Name))), x.Name...)
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(x.Value)))
+		b = append(b, x.Value...)
+	}
+	at, ok := t.sets[string(b)]
+	if !ok {
+		if len(t.xattrs)+len(b) >= math.MaxUint32 {
+			return 0, errors.New("more than 4 GiB of attributes")
+		}
+		at = uint32(len(t.xattrs)) + 1
+		t.xattrs = append(t.xattrs, b...)
+		t.sets[string(b)] = at
+	}
+	return at, nil
+}
+
+var fileKind = map[toc.Type]uint32{
+	toc.Regular: unix.S_IFREG, toc.Dir: unix.S_IFDIR, toc.Symlink: unix.S_IFLNK,
+	toc.Char: unix.S_IFCHR, toc.Block: unix.S_IFBLK, toc.Fifo: unix.S_IFIFO,
+}
+
+// setInode makes inode number in what e says.
+func (m *merger) setInode(in uint32, e *toc.Entry) error {
+	xattrs, err := m.metas.set(e.Xattrs)
+	if err != nil {
+		return err
+	}
+	mode := uint32(e.Mode)
+	if e.Type == toc.Symlink {
+		mode = 0o777 // the kernel knows no other
+	}
+	n := inode{
+		meta:  m.metas.id(meta{mode: fileKind[e.Type] | mode, uid: e.UID, gid: e.GID, xattrs: xattrs}),
+		time:  m.time(e.Mtime),
+		layer: uint16(m.layer),
+	}
+	switch e.Type {
+	case toc.Regular:
+		n.size, n.data = uint64(e.Size), uint64(e.Off)
+		if e.Off > maxData {
+			return fmt.Errorf("data at %d of the layer", e.Off)
+		}
+		if e.Sparse != nil {
+			n.layer |= sparseFlag
+			n.data = uint64(len(m.sparse) / sparseLen)
+			m.addSparse(e)
+		}
+	case toc.Symlink:
+		at, err := m.strings.target(e.Link)
+		if err != nil {
+			return err
+		}
+		n.size = uint64(at)
+	case toc.Char, toc.Block:
+		n.size = uint64(e.Major)<<32 | uint64(e.Minor)
+	}
+	m.inodes[in] = n
+	return nil
+}
+
+func (m *merger) time(t toc.Time) uint64 {
+	if v, ok := packTime(t); ok {
+		return v
+	}
+	n := uint64(len(m.times) / timeLen)
+	m.times = binary.LittleEndian.AppendUint64(m.times, uint64(t.Sec))
+	m.times = binary.LittleEndian.AppendUint64(m.times, uint64(t.Nsec))
+	return n<<nsecBits | farTime
+}
+
+// addSparse appends a record of secSparse, where the data begins and which
+// extents it has, and the extents.
+func (m *merger) addSparse(e *toc.Entry) {
+	le := binary.LittleEndian
+	m.sparse = le.AppendUint64(m.sparse, uint64(e.Off))
+	m.sparse = le.AppendUint32(m.sparse, uint32(len(m.extents)/extentLen))
+	m.sparse = le.AppendUint32(m.sparse, uint32(len(e.Sparse)))
+	for _, x := range e.Sparse {
+		m.extents = le.AppendUint64(m.extents, uint64(x.Off))
+		m.extents = le.AppendUint64(m.extents, uint64(x.Len))
+	}
+}

@@ -1,0 +1,64 @@
+package overlay
+
+import (
+	"strconv"
+	"strings"
+)
+
+// originPrefix begins the attributes that tell where a file comes from. They
+// are answered by name and never listed, so that cp -a, rsync -X and tar
+// --xattrs copy nothing of them.
+const originPrefix = "user.mica."
+
+// Xattr gives the value of an attribute of a node, ErrNoXattr where it has
+// none of that name. It is not to be changed.
+func (v *View) Xattr(id NodeID, name string) ([]byte, error) {
+	if what, ok := strings.CutPrefix(name, originPrefix); ok {
+		return v.origin(id, what)
+	}
+	xs, err := v.Tree.Xattrs(id)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range xs {
+		if x.Name == name {
+			return x.Value, nil
+		}
+	}
+	return nil, ErrNoXattr
+}
+
+// Xattrs gives the names of a node's attributes, sorted.
+func (v *View) Xattrs(id NodeID) ([]string, error) {
+	xs, err := v.Tree.Xattrs(id)
+	if err != nil || len(xs) == 0 {
+		return nil, err
+	}
+	names := make([]string, len(xs))
+	for i, x := range xs {
+		names[i] = x.Name
+	}
+	return names, nil
+}
+
+// origin tells which layer a node comes from: its number as people count
+// ("3/5"), its digest, and the command that made it.
+func (v *View) origin(id NodeID, what string) ([]byte, error) {
+	n, err := v.Layer(id)
+	if err != nil {
+		return nil, err
+	}
+	layers := v.Layers()
+	if n >= len(layers) { // the root of an image without layers
+		return nil, ErrNoXattr
+	}
+	switch what {
+	case "layer":
+		return []byte(strconv.Itoa(n+1) + "/" + strconv.Itoa(len(layers))), nil
+	case "digest":
+		return []byte(layers[n].Digest), nil
+	case "history":
+		return []byte(layers[n].History), nil
+	}
+	return nil, ErrNoXattr
+}

@@ -91,7 +91,7 @@ func (r *Reader) copyMatch() {
 func (r *Reader) back(dst []byte, dist int) {
 	from := r.pos - dist
 	if from < 0 {
-		n := copy(dst, r.hist[windowSize+from:])
+		n := copy(dst, r.hist[windowSize+from:windowSize])
 		dst, from = dst[n:], 0
 	}
 	copy(dst, r.out[from:])

@@ -205,10 +205,10 @@ func (r *Reader) decode(p []byte) int {
 // keep moves output into hist.
 func (r *Reader) keep(p []byte) {
 	if len(p) < windowSize {
-		copy(r.hist[:], r.hist[len(p):])
+		copy(r.hist[:], r.hist[len(p):windowSize])
 	}
 	p = p[max(0, len(p)-windowSize):]
-	copy(r.hist[windowSize-len(p):], p)
+	copy(r.hist[windowSize-len(p):windowSize], p)
 }
 
 func (r *Reader) step() error {

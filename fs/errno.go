@@ -1,0 +1,55 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	iofs "io/fs"
+	"log/slog"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"mica/layerstore/blob"
+	"mica/overlay"
+)
+
+// status says what the caller of the system call sees. The order of cases matters.
+func status(err error) fuse.Status {
+	var data *blob.DataError
+	var num syscall.Errno
+	switch {
+	case err == nil:
+		return fuse.OK
+	case errors.Is(err, context.Canceled):
+		return fuse.EINTR
+	case errors.As(err, &data):
+		// An ENOENT in here is about a file of the cache, not about the
+		// caller's path: it must not make an existing file look absent.
+		return fuse.EIO
+	case errors.Is(err, overlay.ErrNoXattr):
+		return fuse.ENODATA
+	case errors.Is(err, overlay.ErrNotDir):
+		return fuse.ENOTDIR
+	case errors.Is(err, overlay.ErrPastEnd):
+		return fuse.Status(syscall.ENXIO)
+	case errors.As(err, &num):
+		if num == syscall.ENOSYS || num == 0 {
+			// The kernel takes ENOSYS as "do not ask again", and 0 is success.
+			return fuse.EIO
+		}
+		return fuse.Status(num)
+	case errors.Is(err, iofs.ErrNotExist):
+		return fuse.ENOENT
+	}
+	return fuse.EIO
+}
+
+// fail is the status of an error, and a line in the log where the error is not
+// one that a program brings about by asking for what does not exist.
+func (h *handlers) fail(in *fuse.InHeader, op string, err error) fuse.Status {
+	st := status(err)
+	if st == fuse.EIO {
+		h.log.Error("request failed", slog.String("op", op), slog.Uint64("node", in.NodeId), slog.Any("err", err))
+	}
+	return st
+}

@@ -1,0 +1,279 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// until waits for a condition that another process brings about.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited 20 s: %s", what)
+		}
+	}
+}
+
+func (s *testServer) waiting() (n int) {
+	s.t.Helper()
+	s.ask("waiting", &n)
+	return n
+}
+
+// openGate lets all slow reads through.
+func (s *testServer) openGate() {
+	s.t.Helper()
+	var nothing any
+	s.ask("open gate", &nothing)
+}
+
+// readSlow starts a program that reads the file "slow" past the page cache, so
+// that each reader makes a READ of its own.
+func (s *testServer) readSlow() *exec.Cmd {
+	s.t.Helper()
+	cmd := exec.Command("dd", "iflag=direct", "bs=64k", "count=1", "status=none", "if="+s.path("slow"), "of=/dev/null")
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { cmd.Process.Kill() })
+	return cmd
+}
+
+// TestSlowReads has more reads wait than there are workers, and uses the mount
+// meanwhile.
+func TestSlowReads(t *testing.T) {
+	s := startServer(t, serverSpec{AllowOther: true})
+	var readers []*exec.Cmd
+	for range maxWorkers + 4 {
+		readers = append(readers, s.readSlow())
+	}
+	until(t, "all workers wait", func() bool { return s.waiting() == maxWorkers })
+	if _, err := os.Lstat(s.path("etc", "motd")); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(s.path("cached")); len(b) != 3*maxRead+17 || err != nil {
+		t.Errorf("read of what is cached: %d bytes, %v", len(b), err)
+	}
+
+	// A reader whose READ is in work, and one whose READ still waits for a
+	// worker: both must end when interrupted. Which is which cannot be told, so
+	// interrupt all but one.
+	for i, r := range readers[1:] {
+		r.Process.Signal(unix.SIGINT)
+		if err := r.Wait(); !interrupted(err) {
+			t.Errorf("reader %d: %v, want it ended by SIGINT", i, err)
+		}
+	}
+	s.openGate()
+	if err := readers[0].Wait(); err != nil {
+		t.Errorf("the reader that was left alone: %v", err)
+	}
+}
+
+func interrupted(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGINT
+}
+
+// TestTakeOver kills servers while a read waits, and has others take the mount
+// over: to the reader, to an open directory and to an open file nothing happens.
+func TestTakeOver(t *testing.T) {
+	needFUSE(t)
+	dir := t.TempDir()
+	o := Options{AllowOther: true, Source: "mica"}
+	dev, err := attachDevice(dir, &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	spec := serverSpec{Dir: dir, AllowOther: true, Attach: true}
+	s, err := tryServer(t, spec, dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	motd, err := os.Open(s.path("etc", "motd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer motd.Close()
+
+	reader := s.readSlow()
+	for range 3 {
+		until(t, "the read waits", func() bool { return s.waiting() == 1 })
+		s.cmd.Process.Kill()
+		<-s.done
+		spec.Init = s.init
+		if s, err = tryServer(t, spec, dev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := root.Readdirnames(-1); err != nil {
+		t.Errorf("directory opened before: %v", err)
+	}
+	b := make([]byte, 100)
+	if n, _ := motd.Read(b); string(b[:n]) != "hello\n" {
+		t.Errorf("file opened before reads %q", b[:n])
+	}
+	s.openGate()
+	if err := reader.Wait(); err != nil {
+		t.Errorf("the reader of three servers: %v", err)
+	}
+}
+
+// ended waits for the server's process and gives its error.
+func (s *testServer) ended() error {
+	s.t.Helper()
+	select {
+	case err := <-s.done:
+		return err
+	case <-time.After(20 * time.Second):
+		return errors.New("still there after 20 s")
+	}
+}
+
+func mounted(t *testing.T, dir string) bool {
+	t.Helper()
+	_, err := mountAt(dir)
+	return err == nil
+}
+
+func TestServerEnds(t *testing.T) {
+	for _, tt := range []struct {
+		about string
+		end   func(s *testServer) error
+	}{
+		{"umount", func(s *testServer) error { return Unmount(s.dir, false) }},
+		{"umount(8)", func(s *testServer) error { return exec.Command("umount", s.dir).Run() }},
+		{"SIGTERM", func(s *testServer) error { return s.cmd.Process.Signal(unix.SIGTERM) }},
+	} {
+		for _, ownServer := range []bool{false, true} {
+			t.Run(fmt.Sprint(tt.about, ownServer), func(t *testing.T) {
+				runtime := t.TempDir()
+				s := startServer(t, serverSpec{AllowOther: true, OwnServer: ownServer, RuntimeDir: runtime})
+				if _, err := os.Lstat(s.path("etc", "motd")); err != nil {
+					t.Error(err)
+				}
+				if err := tt.end(s); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.ended(); err != nil {
+					t.Errorf("the server ended with %v", err)
+				}
+				if mounted(t, s.dir) {
+					t.Error("still mounted")
+				}
+				if left, _ := os.ReadDir(runtime); len(left) > 0 {
+					t.Errorf("record left: %v", left)
+				}
+			})
+		}
+	}
+}
+
+// TestBusy has a program stay in the mount while it is unmounted in each way.
+func TestBusy(t *testing.T) {
+	s := startServer(t, serverSpec{AllowOther: true})
+	user := exec.Command("sleep", "100")
+	user.Dir = s.path("etc")
+	f, err := os.Open(s.path("etc", "motd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	user.Stdin = f
+	if err := user.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	defer user.Process.Kill()
+
+	err = Unmount(s.dir, false)
+	var busy *BusyError
+	if !errors.As(err, &busy) {
+		t.Fatalf("Unmount = %v, want a *BusyError", err)
+	}
+	for _, want := range []string{
+		s.dir + ": busy: ",
+		fmt.Sprintf("sleep(%d) cwd %s/etc", user.Process.Pid, s.dir),
+		fmt.Sprintf("sleep(%d) %s/etc/motd", user.Process.Pid, s.dir),
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("Unmount: %v\nwant %q in it", err, want)
+		}
+	}
+	if !mounted(t, s.dir) {
+		t.Fatal("a mount in use has gone")
+	}
+
+	// SIGTERM takes it from sight, and serves it until its user ends.
+	s.cmd.Process.Signal(unix.SIGTERM)
+	until(t, "it vanishes", func() bool { return !mounted(t, s.dir) })
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cwd/motd", user.Process.Pid)); string(b) != "hello\n" {
+		t.Errorf("inside the mount that was taken from sight: %q, %v", b, err)
+	}
+	user.Process.Kill()
+	user.Wait()
+	if err := s.ended(); err != nil {
+		t.Errorf("the server ended with %v", err)
+	}
+}
+
+// TestServerKilled has a server die at once. The mount it leaves is known to be
+// dead, and a new one takes its place.
+func TestServerKilled(t *testing.T) {
+	runtime := t.TempDir()
+	s := startServer(t, serverSpec{AllowOther: true, RuntimeDir: runtime, Source: "debian:12"})
+	info := func() Info {
+		t.Helper()
+		mounts, err := Mounts(runtime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range mounts {
+			if m.Dir == s.dir {
+				return m
+			}
+		}
+		t.Fatalf("Mounts does not list %s: %v", s.dir, mounts)
+		return Info{}
+	}
+	if got := info(); got.PID != s.cmd.Process.Pid || got.Dead || got.Source != "debian:12" || got.Since.IsZero() {
+		t.Errorf("Mounts of a live one: %+v", got)
+	}
+	s.cmd.Process.Kill()
+	<-s.done
+	if got := info(); !got.Dead {
+		t.Errorf("Mounts of a dead one: %+v", got)
+	}
+	if _, err := os.Lstat(s.dir); !isDead(err) {
+		t.Errorf("lstat of a dead mount: %v", err)
+	}
+
+	again := startServer(t, serverSpec{Dir: s.dir, AllowOther: true, RuntimeDir: runtime})
+	if _, err := os.Lstat(again.path("etc", "motd")); err != nil {
+		t.Error(err)
+	}
+	if want := "note: " + s.dir + ": a mount whose server is gone was taken away"; !strings.Contains(again.stderr.String(), want) {
+		t.Errorf("notes: %s\nwant %q", again.stderr.String(), want)
+	}
+	if got := info(); got.PID != again.cmd.Process.Pid || got.Dead {
+		t.Errorf("Mounts of the new one: %+v", got)
+	}
+	if left, _ := os.ReadDir(runtime); len(left) != 1 {
+		t.Errorf("records: %v, want one", left)
+	}
+}

@@ -1,0 +1,202 @@
+package fs
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The tests touch mounts that another process serves, which is this program
+// started again: a process that touches a mount of its own can wait for itself.
+
+// serverEnv holds a serverSpec as JSON; a process that has it is a server.
+const serverEnv = "MICA_FS_TEST_SERVER"
+
+type serverSpec struct {
+	Dir string
+	// As in Options.
+	Source, RuntimeDir              string
+	AllowOther, OwnServer, Nonempty bool
+	// Attach serves the descriptor that is the first extra file, as the
+	// successor of the server whose INIT request is Init, if that is not nil.
+	Attach bool
+	Init   []byte
+}
+
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(serverEnv); spec != "" {
+		if err := serveSpec(spec); err != nil {
+			fmt.Fprintln(os.Stderr, "server:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// serveSpec mounts and obeys commands, a line each, on standard input; each is
+// answered by a line of JSON on standard output. The first line is the INIT request.
+func serveSpec(specJSON string) error {
+	var spec serverSpec
+	if err := json.Unmarshal([]byte(specJSON), &spec); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	view := smallView()
+	o := Options{
+		Source: spec.Source, RuntimeDir: spec.RuntimeDir,
+		AllowOther: spec.AllowOther, OwnServer: spec.OwnServer, Nonempty: spec.Nonempty,
+		Log:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Note: func(msg string) { fmt.Fprintln(os.Stderr, "note:", msg) },
+	}
+	var s *Server
+	var err error
+	if spec.Attach {
+		s, err = Attach(os.NewFile(3, "/dev/fuse"), spec.Init, spec.Dir, view, o)
+	} else {
+		s, err = Mount(spec.Dir, view, o)
+	}
+	if err != nil {
+		return err
+	}
+	reply := json.NewEncoder(os.Stdout)
+	if err := reply.Encode(s.InitRequest()); err != nil {
+		return err
+	}
+	if err := Ready(nil); err != nil {
+		return err
+	}
+	go func() {
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+			switch in.Text() {
+			case "requests":
+				reply.Encode(s.Requests())
+			case "waiting":
+				reply.Encode(view.slow.Load())
+			case "open gate":
+				close(view.gate)
+				reply.Encode(nil)
+			}
+		}
+	}()
+	return s.Serve(ctx)
+}
+
+// A testServer is a server in a process of its own.
+type testServer struct {
+	t      *testing.T
+	dir    string
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *json.Decoder
+	init   []byte
+	stderr *lockedBuffer
+	done   chan error // of the process
+}
+
+// tryServer starts a server and waits until its mount answers, or it ends.
+func tryServer(t *testing.T, spec serverSpec, extra ...*os.File) (*testServer, error) {
+	t.Helper()
+	b, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &testServer{t: t, dir: spec.Dir, stderr: &lockedBuffer{}, done: make(chan error, 1)}
+	s.cmd = exec.Command(os.Args[0])
+	s.cmd.Env = append(os.Environ(), serverEnv+"="+string(b))
+	s.cmd.Stderr = s.stderr
+	s.cmd.ExtraFiles = extra
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.out = json.NewDecoder(out)
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	err = s.out.Decode(&s.init)
+	go func() { s.done <- s.cmd.Wait() }()
+	if err != nil {
+		<-s.done
+		return nil, errors.New(strings.TrimSpace(s.stderr.String()))
+	}
+	t.Cleanup(s.stop)
+	return s, nil
+}
+
+// startServer serves the small view, at a fresh directory if spec names none.
+func startServer(t *testing.T, spec serverSpec) *testServer {
+	t.Helper()
+	needFUSE(t)
+	if spec.Dir == "" {
+		spec.Dir = t.TempDir()
+	}
+	s, err := tryServer(t, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// stop unmounts whatever the test has left.
+func (s *testServer) stop() {
+	unix.Unmount(s.dir, unix.MNT_DETACH)
+	s.cmd.Process.Kill()
+	if s.t.Failed() {
+		s.t.Logf("server of %s said:\n%s", s.dir, s.stderr.String())
+	}
+}
+
+// ask sends a command and decodes the answer into v.
+func (s *testServer) ask(command string, v any) {
+	s.t.Helper()
+	if _, err := fmt.Fprintln(s.in, command); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.out.Decode(v); err != nil {
+		s.t.Fatalf("%s: %v", command, err)
+	}
+}
+
+func (s *testServer) path(elem ...string) string {
+	return filepath.Join(append([]string{s.dir}, elem...)...)
+}
+
+// need skips a test that cannot run here, or fails it where nothing may be skipped.
+func need(t *testing.T, ok bool, what string) {
+	t.Helper()
+	if ok {
+		return
+	}
+	if os.Getenv("MICA_TEST_STRICT") == "1" {
+		t.Fatalf("needs %s", what)
+	}
+	t.Skipf("needs %s", what)
+}
+
+func needFUSE(t *testing.T) {
+	t.Helper()
+	need(t, os.Geteuid() == 0, "root")
+	dev, err := openDevice()
+	if err == nil {
+		dev.Close()
+	}
+	need(t, err == nil, fmt.Sprintf("/dev/fuse (%v)", err))
+}

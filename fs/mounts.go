@@ -1,0 +1,54 @@
+package fs
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+)
+
+// An Info is one mount of mica's that can be seen from here.
+type Info struct {
+	Dir     string
+	Source  string // the image's reference
+	Options string // as in /proc/self/mountinfo, comma-separated
+	// PID is the server's process, and Since when it mounted; 0 and the zero
+	// time where no record tells.
+	PID   int
+	Since time.Time
+	// Dead reports that the server is known to be gone: whoever enters the
+	// mount gets ENOTCONN.
+	Dead bool
+}
+
+// Mounts lists the mounts of mica, in the order in which they were mounted.
+// runtimeDir is where records of their servers may be; root's are looked at too.
+// No mount is touched, so that a dead or slow one does no harm.
+func Mounts(runtimeDir string) ([]Info, error) {
+	entries, err := mountinfo.GetMounts(mountinfo.FSTypeFilter(fsType))
+	if err != nil {
+		return nil, fmt.Errorf("list mounts: %w", err)
+	}
+	mounts := make([]Info, len(entries))
+	for i, m := range entries {
+		mounts[i] = Info{Dir: m.Mountpoint, Source: m.Source, Options: m.Options}
+		if r := findRecord(m.Minor, m.Source, runtimeDir, rootRuntimeDir); r != nil {
+			mounts[i].PID, mounts[i].Since = r.PID, r.Since
+			mounts[i].Dead = !r.alive()
+		}
+	}
+	return mounts, nil
+}
+
+// mountAt is the mount that is seen at an absolute path without symlinks: of
+// several on top of one another, the last.
+func mountAt(abs string) (*mountinfo.Info, error) {
+	entries, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return m.Mountpoint != abs, false })
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) == 0 {
+		return nil, fmt.Errorf("%s: not mounted", abs)
+	}
+	return entries[len(entries)-1], nil
+}

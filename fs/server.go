@@ -1,0 +1,216 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// Options says how a view is mounted. The zero value is a mount for its owner
+// alone.
+type Options struct {
+	// Source is what findmnt and df show: the image's full reference. If empty,
+	// it is "mica".
+	Source string
+	// AllowOther lets other users in. A user's own mount has it only if
+	// /etc/fuse.conf allows it; else it is left out with a note.
+	AllowOther bool
+	// NoSuid, NoDev, NoExec and NoAtime are the flags of mount(8). A user's
+	// mount always has the first two.
+	NoSuid, NoDev, NoExec, NoAtime bool
+	// Nonempty allows a directory that has entries, which the mount hides.
+	Nonempty bool
+	// RuntimeDir is where the record of this mount is kept while it lasts; see
+	// [RuntimeDir]. If empty, none is kept.
+	RuntimeDir string
+	// Note is told what a user should know though it is no error. It may be nil.
+	Note func(msg string)
+	// Log takes what happens while the mount is served. It may be nil.
+	Log *slog.Logger
+	// OwnServer has go-fuse read the device with its own server instead of
+	// this package's loop: the way out should that have a fault.
+	OwnServer bool
+}
+
+// kernelChecks reports whether the kernel checks modes, owners and ACLs. On a
+// user's own mount it does not: all is that user's to read, and the image's
+// true owners show.
+func (o *Options) kernelChecks() bool { return o.AllowOther || os.Geteuid() == 0 }
+
+func (o *Options) note(format string, args ...any) {
+	if o.Note != nil {
+		o.Note(fmt.Sprintf(format, args...))
+	}
+}
+
+// A Server is one mounted view.
+type Server struct {
+	dir    string // absolute, without symlinks
+	log    *slog.Logger
+	h      *handlers
+	record *record // nil if none is kept
+
+	// One of the two serves.
+	session *session
+	gofuse  *fuse.Server
+}
+
+// Mount mounts view at dir. When it returns, the kernel knows all that it has
+// to know; requests are answered once [Server.Serve] runs. The error is a
+// *MountError where the user can do something about it.
+func Mount(dir string, view View, o Options) (*Server, error) {
+	if o.Source == "" {
+		o.Source = "mica" // mount(2) takes no empty one
+	}
+	dir, err := checkMountpoint(dir, &o)
+	if err != nil {
+		return nil, err
+	}
+	dev, err := attachDevice(dir, &o)
+	if err != nil {
+		return nil, err
+	}
+	s, err := serverOn(dev, nil, dir, view, &o)
+	if err != nil {
+		dev.Close()
+		return nil, errors.Join(err, Unmount(dir, true))
+	}
+	s.raiseReadahead()
+	s.keepRecord(&o)
+	return s, nil
+}
+
+// Attach serves a mount that someone else made at dir, of which dev is the
+// descriptor. With initReq nil it is a fresh one. Else it is taken over from a
+// server that is gone: initReq is what its InitRequest gave, and view and
+// options are the same as there. Requests that the other had read and not
+// answered are sent again by the kernel (FUSE_NOTIFY_RESEND, Linux 6.9), so that
+// to the programs the change is a pause. The Server owns dev.
+func Attach(dev *os.File, initReq []byte, dir string, view View, o Options) (*Server, error) {
+	s, err := serverOn(dev, initReq, dir, view, &o)
+	if err != nil {
+		return nil, err
+	}
+	s.keepRecord(&o)
+	return s, nil
+}
+
+func serverOn(dev *os.File, initReq []byte, dir string, view View, o *Options) (*Server, error) {
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{dir: dir, log: log.With(slog.String("dir", dir)), h: newHandlers(view, log)}
+	var err error
+	if o.OwnServer {
+		s.gofuse, err = goFuseServer(dev, s.h, o.kernelChecks())
+	} else {
+		s.session, err = newSession(dev, initReq, s.h, o.kernelChecks())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Dir is the mount point, absolute and without symlinks.
+func (s *Server) Dir() string { return s.dir }
+
+// InitRequest is what [Attach] needs besides the descriptor. It is nil under
+// Options.OwnServer, which cannot be taken over from.
+func (s *Server) InitRequest() []byte {
+	if s.session == nil {
+		return nil
+	}
+	return s.session.initReq
+}
+
+// Serve answers requests until the view is unmounted, by whomever. When ctx
+// ends, it unmounts itself: if the mount is busy, lazily, so that it vanishes
+// from sight, and is served until its last user has left.
+func (s *Server) Serve(ctx context.Context) error {
+	unmounted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(unmounted)
+		s.unmount()
+	})
+	s.log.Info("serving")
+	var err error
+	if s.session != nil {
+		err = s.session.serve()
+	} else {
+		s.gofuse.Serve()
+	}
+	if !stop() {
+		<-unmounted
+	}
+	s.dropRecord()
+	s.log.Info("unmounted")
+	return err
+}
+
+func (s *Server) unmount() {
+	err := Unmount(s.dir, false)
+	if err == nil {
+		return
+	}
+	s.log.Warn("unmounting lazily", slog.Any("err", err))
+	if err := Unmount(s.dir, true); err != nil {
+		s.log.Error("unmount", slog.Any("err", err))
+	}
+}
+
+// Requests tells how many requests of each kind the kernel has sent, INIT not
+// counted. It may be called while the mount is served.
+func (s *Server) Requests() map[string]uint64 {
+	counts := make(map[string]uint64)
+	if s.session == nil {
+		return counts
+	}
+	for op := range s.session.requests {
+		if n := s.session.requests[op].Load(); n > 0 {
+			counts[opName(op)] = n
+		}
+	}
+	return counts
+}
+
+func (s *Server) keepRecord(o *Options) {
+	if o.RuntimeDir == "" {
+		return
+	}
+	r, err := writeRecord(o.RuntimeDir, s.dir, o.Source, time.Now())
+	if err != nil {
+		// Without it the mount works, and `mica mounts` cannot name the process.
+		s.log.Warn("mount record", slog.Any("err", err))
+		return
+	}
+	s.record = r
+}
+
+func (s *Server) dropRecord() {
+	if s.record != nil {
+		s.record.remove()
+	}
+}
+
+// goFuseServer is the way out of Options.OwnServer: a file name of this form
+// tells go-fuse to take the descriptor as it is and mount nothing.
+func goFuseServer(dev *os.File, h *handlers, checked bool) (*fuse.Server, error) {
+	// It also closes the descriptor in the end, so it gets one of its own.
+	fd, err := unix.FcntlInt(dev.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("dup", err)
+	}
+	srv, err := fuse.NewServer(h, fmt.Sprintf("/dev/fd/%d", fd), protocolOptions(h, checked))
+	if err != nil {
+		return nil, fmt.Errorf("fuse: %w", err)
+	}
+	return srv, dev.Close()
+}

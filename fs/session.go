@@ -1,0 +1,325 @@
+package fs
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// maxRead is the most that one READ asks for and one readahead covers.
+	maxRead   = 1 << 20
+	smallRead = 128 << 10
+	// maxPayload is what a request or a reply has besides maxRead: headers, or
+	// an extended attribute's 64 KiB.
+	maxPayload = 72 << 10
+	// rootAlias stands for the root in a LOOKUP. go-fuse answers for itself
+	// when the root is asked for ".go-fuse-epoll-hack", which would make a file
+	// of that name appear in each image.
+	rootAlias = 0
+
+	outHeaderLen    = 16
+	notifyResend    = 7 // FUSE_NOTIFY_RESEND
+	opLookup        = 1
+	opRead          = 15
+	opInit          = 26
+	opInterrupt     = 36
+	opCount         = 64 // more than there are
+	interruptReqLen = 48
+)
+
+// A session speaks the protocol on one /dev/fuse descriptor: it reads requests,
+// has go-fuse decode them and call the handlers, and writes the replies.
+type session struct {
+	dev   *os.File
+	fd    int // of dev
+	h     *handlers
+	proto *fuse.ProtocolServer
+	work  *workers
+	// lanes of workers: for reads as a program makes them, and for readahead.
+	small, large sync.Pool
+
+	// initReq is the INIT request as read, of which a server that takes over
+	// learns what this one and the kernel agreed upon.
+	initReq []byte
+
+	requests [opCount]atomic.Uint64 // by opcode
+}
+
+// protocolOptions is all that the kernel is told at INIT. acl asks the kernel
+// to check POSIX ACLs, which switches default_permissions on as well.
+func protocolOptions(h *handlers, checked bool) *fuse.MountOptions {
+	o := &fuse.MountOptions{
+		MaxWrite:                 maxRead, // bounds reads and readahead too
+		MaxBackground:            64,
+		EnableSymlinkCaching:     true,
+		EnableAcl:                checked,
+		IDMappedMount:            checked, // ids are the kernel's to check, so that it may also map them
+		ExplicitDataCacheControl: true,    // pages go by memory pressure only, never by mtime
+		ExtraCapabilities:        fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_HAS_RESEND | fuse.CAP_EXPORT_SUPPORT,
+		// Passthrough would take one of the two levels that file systems may
+		// be stacked in, and an overlay of overlays over mica would not mount.
+		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
+		PanicHandler:         func(reason any) fuse.Status { return h.panicked(reason) },
+		Logger:               slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
+	}
+	return o
+}
+
+// newSession reads the INIT request of a fresh mount from dev and answers it:
+// when it returns, the mount can be used. With the INIT request of a former
+// server of the same mount it takes over from that one instead, and is sent
+// again what the other had not answered. The session owns dev from then on.
+func newSession(dev *os.File, initReq []byte, h *handlers, checked bool) (*session, error) {
+	s := &session{
+		dev:   dev,
+		fd:    int(dev.Fd()),
+		h:     h,
+		proto: fuse.NewProtocolServer(h, protocolOptions(h, checked)),
+	}
+	s.small.New = func() any { return &lane{out: make([]byte, smallRead+outHeaderLen)} }
+	s.large.New = func() any { return &lane{out: make([]byte, maxRead+outHeaderLen)} }
+	s.work = newWorkers(s.answerRead)
+	if err := s.init(initReq); err != nil {
+		return nil, fmt.Errorf("fuse: init: %w", err)
+	}
+	return s, nil
+}
+
+func (s *session) init(saved []byte) error {
+	l := newLane()
+	if saved != nil {
+		if _, err := l.handle(s.proto, saved); err != nil {
+			return err
+		}
+		s.initReq = slices.Clone(saved)
+		return s.resend()
+	}
+	req, err := s.read(l.in)
+	if err != nil {
+		return err
+	}
+	if len(req) < inHeaderLen || parseHeader(req).opcode != opInit {
+		return fmt.Errorf("%d bytes that are no INIT request", len(req))
+	}
+	s.initReq = slices.Clone(req)
+	reply, err := l.handle(s.proto, req)
+	if err != nil {
+		return err
+	}
+	_, err = syscall.Write(s.fd, reply)
+	return err
+}
+
+// resend asks for the requests that a former server read and did not answer.
+func (s *session) resend() error {
+	var msg [outHeaderLen]byte
+	putOutHeader(msg[:], outHeaderLen, notifyResend, 0)
+	_, err := syscall.Write(s.fd, msg[:])
+	return err
+}
+
+// serve answers requests until the mount is gone. It is called once.
+func (s *session) serve() error {
+	err := s.loop()
+	// Whoever waited for a read was told so by the kernel.
+	s.h.closing.Store(true)
+	s.work.stop(func(unique uint64) { s.interrupt(unique) })
+	return errors.Join(err, s.dev.Close())
+}
+
+// loop is the one reader of the device. Two loops answer a single walker sooner
+// by a quarter, but had one run of a minute that nobody explained.
+func (s *session) loop() error {
+	l := newLane()
+	for {
+		req, err := s.read(l.in)
+		if err == syscall.ENODEV || err == syscall.ECONNABORTED {
+			return nil // unmounted, or aborted through /sys/fs/fuse/connections
+		}
+		if err != nil {
+			return os.NewSyscallError("read /dev/fuse", err)
+		}
+		if len(req) < inHeaderLen {
+			return fmt.Errorf("/dev/fuse: request of %d bytes", len(req))
+		}
+		s.dispatch(l, req)
+	}
+}
+
+// dispatch answers a request here and now, or hands it to a worker.
+func (s *session) dispatch(l *lane, req []byte) {
+	hd := parseHeader(req)
+	if hd.opcode < opCount {
+		s.requests[hd.opcode].Add(1)
+	}
+	switch hd.opcode {
+	case opRead:
+		if off, n, ok := readRange(req); ok && !s.cached(hd, off, n) {
+			s.work.add(hd.unique, req, n)
+			return
+		}
+	case opLookup:
+		if hd.node == fuse.FUSE_ROOT_ID {
+			binary.NativeEndian.PutUint64(req[16:], rootAlias)
+		}
+	case opInterrupt:
+		// A read that waits for a worker is not known to go-fuse yet.
+		if len(req) >= interruptReqLen {
+			if unique := binary.NativeEndian.Uint64(req[inHeaderLen:]); s.work.withdraw(unique) {
+				s.replyError(unique, syscall.EINTR)
+				return
+			}
+		}
+	}
+	s.answer(l, req)
+}
+
+// cached asks the View, for which a panic is no reason to end the loop either:
+// the read that follows will panic again, where it is caught.
+func (s *session) cached(hd header, off int64, n int) (cached bool) {
+	defer func() {
+		if recover() != nil {
+			cached = false
+		}
+	}()
+	return s.h.view.Cached(node(&fuse.InHeader{NodeId: hd.node}), off, n)
+}
+
+// answer has one request handled and writes its reply, if it is to have one.
+func (s *session) answer(l *lane, req []byte) {
+	reply, err := l.handle(s.proto, req)
+	if err != nil {
+		s.replyError(parseHeader(req).unique, syscall.EIO)
+		return
+	}
+	if len(reply) > 0 {
+		s.write(reply)
+	}
+}
+
+// answerRead is answer for a worker.
+func (s *session) answerRead(j *job) {
+	pool := &s.small
+	if j.size > smallRead {
+		pool = &s.large
+	}
+	l := pool.Get().(*lane)
+	s.answer(l, j.req)
+	pool.Put(l)
+}
+
+func (s *session) replyError(unique uint64, errno syscall.Errno) {
+	var msg [outHeaderLen]byte
+	putOutHeader(msg[:], outHeaderLen, -int32(errno), unique)
+	s.write(msg[:])
+}
+
+// interrupt does what the kernel's INTERRUPT would to a request in work.
+func (s *session) interrupt(unique uint64) {
+	var req [interruptReqLen]byte
+	binary.NativeEndian.PutUint32(req[0:], interruptReqLen)
+	binary.NativeEndian.PutUint32(req[4:], opInterrupt)
+	binary.NativeEndian.PutUint64(req[inHeaderLen:], unique)
+	var out [outHeaderLen]byte
+	s.proto.HandleRequest([][]byte{req[:]}, [][]byte{out[:]})
+}
+
+// write sends one reply, which the device takes whole or not at all.
+func (s *session) write(reply []byte) {
+	_, err := syscall.Write(s.fd, reply)
+	switch err {
+	case nil, syscall.ENOENT, syscall.ENODEV:
+		// ENOENT: the asker was killed meanwhile. ENODEV: unmounted.
+	default:
+		s.h.log.Error("reply refused", slog.Int("bytes", len(reply)), slog.Any("err", err))
+	}
+}
+
+// read waits for one request.
+func (s *session) read(buf []byte) ([]byte, error) {
+	for {
+		n, err := syscall.Read(s.fd, buf)
+		switch err {
+		case nil:
+			return buf[:n], nil
+		case syscall.EINTR, syscall.ENOENT:
+			// ENOENT: the request was withdrawn while we read it.
+		case syscall.EAGAIN:
+			// The descriptor is shared with someone who made it non-blocking.
+			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, -1); err != nil && err != unix.EINTR {
+				return nil, err
+			}
+		default:
+			return nil, err
+		}
+	}
+}
+
+// A lane is what one goroutine needs to handle requests one after the other.
+type lane struct {
+	in, out []byte
+	// The slices of one element that HandleRequest wants, kept because they
+	// would be allocated anew for each request.
+	inVec, outVec [1][]byte
+}
+
+// newLane gives a lane that takes any request and any reply. The buffers cost
+// memory only as far as they are touched.
+func newLane() *lane {
+	return &lane{in: make([]byte, maxRead+maxPayload), out: make([]byte, maxRead+maxPayload)}
+}
+
+// handle is the one call of go-fuse's HandleRequest for requests of the kernel.
+// The reply lies in l.out; it is empty for a request that wants none.
+func (l *lane) handle(proto *fuse.ProtocolServer, req []byte) ([]byte, error) {
+	l.inVec[0], l.outVec[0] = req, l.out
+	n, st := proto.HandleRequest(l.inVec[:], l.outVec[:])
+	if !st.Ok() {
+		return nil, syscall.Errno(st)
+	}
+	return l.out[:n], nil
+}
+
+// header is what the loop itself looks at in a request (struct fuse_in_header).
+type header struct {
+	opcode uint32
+	unique uint64
+	node   uint64
+}
+
+const inHeaderLen = 40
+
+func parseHeader(req []byte) header {
+	return header{
+		opcode: binary.NativeEndian.Uint32(req[4:]),
+		unique: binary.NativeEndian.Uint64(req[8:]),
+		node:   binary.NativeEndian.Uint64(req[16:]),
+	}
+}
+
+// readRange is what a READ asks for (struct fuse_read_in: handle, offset, size).
+func readRange(req []byte) (off int64, n int, ok bool) {
+	if len(req) < inHeaderLen+20 {
+		return 0, 0, false
+	}
+	off = int64(binary.NativeEndian.Uint64(req[inHeaderLen+8:]))
+	n = int(binary.NativeEndian.Uint32(req[inHeaderLen+16:]))
+	return off, n, n <= maxRead
+}
+
+// putOutHeader writes a struct fuse_out_header.
+func putOutHeader(b []byte, length uint32, code int32, unique uint64) {
+	binary.NativeEndian.PutUint32(b[0:], length)
+	binary.NativeEndian.PutUint32(b[4:], uint32(code))
+	binary.NativeEndian.PutUint64(b[8:], unique)
+}

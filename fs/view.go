@@ -1,0 +1,42 @@
+package fs
+
+import (
+	"context"
+
+	"mica/overlay"
+)
+
+// A View is a directory tree that does not change. All methods may be called
+// concurrently. Names are bytes, not necessarily UTF-8.
+//
+// It is an interface of more methods than a caller would ask for, because it
+// is a file system: *overlay.View is one, the tests have others that are slow,
+// wrong or panic on purpose.
+type View interface {
+	// Lookup finds one name in a directory. The error is [io/fs.ErrNotExist]
+	// where there is none. The name is neither "." nor "..".
+	Lookup(parent overlay.NodeID, name string) (overlay.Attr, error)
+	Attr(id overlay.NodeID) (overlay.Attr, error)
+	// Parent is what ".." of a directory is; of the root, the root.
+	Parent(dir overlay.NodeID) (overlay.NodeID, error)
+	// ReadDir emits the entries of a directory but for "." and "..", from
+	// cookie on, 0 being the start, until emit returns false. next is the
+	// cookie of what follows the entry.
+	ReadDir(dir overlay.NodeID, cookie uint64, emit func(name string, a overlay.Attr, next uint64) bool) error
+	Readlink(id overlay.NodeID) (string, error)
+	// ReadAt fills p but for the end of the file, where n < len(p) and the
+	// error is nil or io.EOF. An interrupted ctx ends it early with ctx.Err().
+	ReadAt(ctx context.Context, id overlay.NodeID, p []byte, off int64) (int, error)
+	// Cached reports whether ReadAt of these bytes needs neither decoding nor
+	// fetching: then it is done in the loop, else by a worker.
+	Cached(id overlay.NodeID, off int64, n int) bool
+	// Xattr gives the value of an attribute, [overlay.ErrNoXattr] if there is none.
+	Xattr(id overlay.NodeID, name string) ([]byte, error)
+	Xattrs(id overlay.NodeID) ([]string, error)
+	// SeekData and SeekHole are lseek(2)'s SEEK_DATA and SEEK_HOLE, with
+	// [overlay.ErrPastEnd] where those have ENXIO.
+	SeekData(id overlay.NodeID, off int64) (int64, error)
+	SeekHole(id overlay.NodeID, off int64) (int64, error)
+	// Statfs tells the size of the whole: blocks of 512 bytes, and nodes.
+	Statfs() (blocks, files uint64)
+}

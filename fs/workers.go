@@ -1,0 +1,94 @@
+package fs
+
+import (
+	"slices"
+	"sync"
+)
+
+// maxWorkers bounds the reads that decode or wait at the same time, and with
+// them the memory of their replies: 16 MiB at the worst. It is more than there
+// are processors because a read may also wait for a disk or a registry.
+const maxWorkers = 16
+
+// workers runs reads that may take long, beside the loop. A goroutine exists
+// only while there is work.
+type workers struct {
+	run func(*job)
+	wg  sync.WaitGroup
+
+	mu      sync.Mutex
+	stopped bool
+	queue   []*job // first come, first served; as long as there are threads that wait
+	active  []*job
+}
+
+// A job is one READ, copied out of the loop's buffer.
+type job struct {
+	unique uint64
+	req    []byte
+	size   int // of the data asked for
+}
+
+func newWorkers(run func(*job)) *workers { return &workers{run: run} }
+
+// add takes a request over; req is the caller's again when add returns.
+func (w *workers) add(unique uint64, req []byte, size int) {
+	j := &job{unique: unique, req: slices.Clone(req), size: size}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.active) >= maxWorkers {
+		w.queue = append(w.queue, j)
+		return
+	}
+	w.active = append(w.active, j)
+	w.wg.Go(func() { w.work(j) })
+}
+
+// work runs j and then whatever waits.
+func (w *workers) work(j *job) {
+	for j != nil {
+		w.run(j)
+		j = w.next(j)
+	}
+}
+
+func (w *workers) next(done *job) *job {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.Index(w.active, done)
+	if len(w.queue) == 0 || w.stopped {
+		w.active = slices.Delete(w.active, i, i+1)
+		return nil
+	}
+	j := w.queue[0]
+	w.queue = slices.Delete(w.queue, 0, 1)
+	w.active[i] = j
+	return j
+}
+
+// withdraw takes a request that still waits out of the queue. It reports
+// whether there was one: then the caller owes the reply.
+func (w *workers) withdraw(unique uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.IndexFunc(w.queue, func(j *job) bool { return j.unique == unique })
+	if i < 0 {
+		return false
+	}
+	w.queue = slices.Delete(w.queue, i, i+1)
+	return true
+}
+
+// stop drops what waits, calls interrupt for each read in work and waits until
+// all have ended. No add may come after it.
+func (w *workers) stop(interrupt func(unique uint64)) {
+	w.mu.Lock()
+	w.stopped = true
+	w.queue = nil
+	active := slices.Clone(w.active)
+	w.mu.Unlock()
+	for _, j := range active {
+		interrupt(j.unique)
+	}
+	w.wg.Wait()
+}

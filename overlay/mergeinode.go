@@ -113,15 +113,17 @@ func (m *merger) time(t toc.Time) uint64 {
 	return n<<nsecBits | farTime
 }
 
-// addSparse appends a record of secSparse, where the data begins and which
-// extents it has, and the extents.
+// addSparse appends a record of secSparse and its extents, each with the place
+// of its data, so that a read finds it by halving.
 func (m *merger) addSparse(e *toc.Entry) {
 	le := binary.LittleEndian
-	m.sparse = le.AppendUint64(m.sparse, uint64(e.Off))
 	m.sparse = le.AppendUint32(m.sparse, uint32(len(m.extents)/extentLen))
 	m.sparse = le.AppendUint32(m.sparse, uint32(len(e.Sparse)))
+	at := e.Off
 	for _, x := range e.Sparse {
 		m.extents = le.AppendUint64(m.extents, uint64(x.Off))
 		m.extents = le.AppendUint64(m.extents, uint64(x.Len))
+		m.extents = le.AppendUint64(m.extents, uint64(at))
+		at += x.Len
 	}
 }

@@ -2,20 +2,23 @@ package overlay
 
 import (
 	"encoding/binary"
+	"sort"
 
 	"golang.org/x/sys/unix"
-
-	"mica/layerstore/toc"
 )
 
 // A fileData tells where the bytes of a regular file lie.
 type fileData struct {
+	tree    *Tree
 	layer   int
-	off     int64  // where its data begins in the layer
-	size    int64  // as a program sees it
-	sparse  bool   // extents say what of it is data; else all is
-	extents []byte // extentLen each
+	off     int64 // where its data begins in the layer, if it is not sparse
+	size    int64 // as a program sees it
+	sparse  bool
+	extents []byte // of a sparse file: extentLen each, rising
 }
+
+// An extent is a run of data in a sparse file.
+type extent struct{ off, len, layerOff int64 }
 
 func (t *Tree) fileData(id NodeID) (fileData, error) {
 	n, m, err := t.inode(id)
@@ -29,9 +32,9 @@ func (t *Tree) fileData(id NodeID) (fileData, error) {
 }
 
 func (t *Tree) inodeData(n inode) (fileData, error) {
-	d := fileData{layer: int(n.layer &^ sparseFlag), off: int64(n.data), size: int64(n.size)}
-	if d.layer >= len(t.layers) {
-		return d, t.bad("layer out of range")
+	d := fileData{tree: t, layer: int(n.layer &^ sparseFlag), off: int64(n.data), size: int64(n.size)}
+	if d.layer >= len(t.layers) || d.size < 0 {
+		return d, t.bad("file data out of range")
 	}
 	if n.layer&sparseFlag == 0 {
 		return d, nil
@@ -42,21 +45,21 @@ func (t *Tree) inodeData(n inode) (fileData, error) {
 	}
 	rec = rec[n.data*sparseLen:]
 	le := binary.LittleEndian
-	first, count := uint64(le.Uint32(rec[8:])), uint64(le.Uint32(rec[12:]))
+	first, count := uint64(le.Uint32(rec)), uint64(le.Uint32(rec[4:]))
 	if (first+count)*extentLen > uint64(len(all)) {
 		return d, t.bad("extents out of range")
 	}
-	d.off, d.sparse, d.extents = int64(le.Uint64(rec)), true, all[first*extentLen:(first+count)*extentLen]
+	d.sparse, d.extents = true, all[first*extentLen:(first+count)*extentLen]
 	return d, nil
 }
 
-func (d *fileData) extent(i int) toc.Extent {
+func (d *fileData) count() int { return len(d.extents) / extentLen }
+
+func (d *fileData) extent(i int) extent {
 	le := binary.LittleEndian
 	b := d.extents[i*extentLen:]
-	return toc.Extent{Off: int64(le.Uint64(b)), Len: int64(le.Uint64(b[8:]))}
+	return extent{off: int64(le.Uint64(b)), len: int64(le.Uint64(b[8:])), layerOff: int64(le.Uint64(b[16:]))}
 }
-
-func (d *fileData) count() int { return len(d.extents) / extentLen }
 
 // dataLen is how many bytes of a sparse file are no hole.
 func (t *Tree) dataLen(n inode) (int64, error) {
@@ -66,7 +69,44 @@ func (t *Tree) dataLen(n inode) (int64, error) {
 	}
 	var sum int64
 	for i := range d.count() {
-		sum += d.extent(i).Len
+		sum += d.extent(i).len
 	}
 	return sum, nil
+}
+
+// each cuts the n bytes of the file from off on into runs of data and holes,
+// in order, and calls do for each; n is at least 0, and the bytes lie within
+// the file. layerOff is where the data lies in the layer, -1 for a hole.
+func (d *fileData) each(off, n int64, do func(layerOff, length int64) error) error {
+	end := off + n
+	if !d.sparse {
+		if n == 0 {
+			return nil
+		}
+		return do(d.off+off, n)
+	}
+	first := sort.Search(d.count(), func(i int) bool { x := d.extent(i); return x.off+x.len > off })
+	for i := first; i < d.count() && off < end; i++ {
+		x := d.extent(i)
+		if x.off < 0 || x.len < 0 || x.layerOff < 0 || x.len > d.size-x.off || x.off+x.len < off {
+			return d.tree.bad("extents out of order")
+		}
+		if x.off > off {
+			hole := min(x.off, end) - off
+			if err := do(-1, hole); err != nil {
+				return err
+			}
+			off += hole
+		}
+		if stop := min(x.off+x.len, end); off < stop {
+			if err := do(x.layerOff+off-x.off, stop-off); err != nil {
+				return err
+			}
+			off = stop
+		}
+	}
+	if off < end {
+		return do(-1, end-off)
+	}
+	return nil
 }

@@ -20,8 +20,8 @@ const (
 	inodeLen  = 32
 	dentryLen = 8
 	metaLen   = 16
-	sparseLen = 16
-	extentLen = 16
+	sparseLen = 8
+	extentLen = 24
 	timeLen   = 16
 )
 
@@ -31,8 +31,8 @@ const (
 	secStrings        // names and targets, each after its length; a name has one byte of it, a target two
 	secMetas          // metaLen each: mode, owner, attributes, as many as differ
 	secXattrs         // sets of attributes
-	secSparse         // sparseLen each: a file with holes
-	secExtents        // extentLen each: its data
+	secSparse         // sparseLen each: a file with holes, its first extent and how many
+	secExtents        // extentLen each: offset in the file, length, offset in the layer
 	secTimes          // timeLen each: times that do not fit an inode
 	secLayers         // what the image's layers are
 	numSections

@@ -155,37 +155,3 @@ func (v *View) seek(id NodeID, off int64, data bool) (int64, error) {
 	}
 	return d.size, nil
 }
-
-// each cuts the n bytes of the file from off on into runs of data and holes,
-// in order. layerOff is where the data lies in the layer, -1 for a hole.
-func (d *fileData) each(off, n int64, do func(layerOff, length int64) error) error {
-	if !d.sparse {
-		if n <= 0 {
-			return nil
-		}
-		return do(d.off+off, n)
-	}
-	end := off + n
-	packed := d.off // where the data of the extent lies
-	for i := 0; i < d.count() && off < end; i++ {
-		x := d.extent(i)
-		if x.Off > off {
-			hole := min(x.Off, end) - off
-			if err := do(-1, hole); err != nil {
-				return err
-			}
-			off += hole
-		}
-		if stop := min(x.Off+x.Len, end); off < stop {
-			if err := do(packed+off-x.Off, stop-off); err != nil {
-				return err
-			}
-			off = stop
-		}
-		packed += x.Len
-	}
-	if off < end {
-		return do(-1, end-off)
-	}
-	return nil
-}

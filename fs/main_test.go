@@ -34,7 +34,17 @@ type serverSpec struct {
 	// successor of the server whose INIT request is Init, if that is not nil.
 	Attach bool
 	Init   []byte
+
+	as *syscall.Credential // the server's user; nil for the test's own
 }
+
+// self is the test's program, by a name under which other users may start it
+// though it lies in a directory that they may not enter.
+const self = "/proc/self/exe"
+
+// quickRace takes the second away that a program under the race detector waits
+// before it ends.
+const quickRace = "GORACE=atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(serverEnv); spec != "" {
@@ -116,8 +126,9 @@ func tryServer(t *testing.T, spec serverSpec, extra ...*os.File) (*testServer, e
 		t.Fatal(err)
 	}
 	s := &testServer{t: t, dir: spec.Dir, stderr: &lockedBuffer{}, done: make(chan error, 1)}
-	s.cmd = exec.Command(os.Args[0])
-	s.cmd.Env = append(os.Environ(), serverEnv+"="+string(b))
+	s.cmd = exec.Command(self)
+	s.cmd.Env = append(os.Environ(), serverEnv+"="+string(b), quickRace)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: spec.as}
 	s.cmd.Stderr = s.stderr
 	s.cmd.ExtraFiles = extra
 	if s.in, err = s.cmd.StdinPipe(); err != nil {

@@ -168,6 +168,7 @@ func (l *Layer) closeLater(c func() error) {
 
 // Close lets go of what the layer has open; the blob stays its owner's.
 func (l *Layer) Close() error {
+	l.Reader.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error

@@ -35,8 +35,8 @@ func (c *Cache) Used() int64 {
 	return c.used
 }
 
-// get gives the span of a key, made by fill in a goroutine of its own if it
-// is not there: fill runs once for any number of callers.
+// get gives the span of a key. If it is not there, fill is called, once for
+// any number of callers, to begin to fill it; it does not wait for that.
 func (c *Cache) get(key spanKey, size int64, fill func(*span)) *span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,7 +50,7 @@ func (c *Cache) get(key spanKey, size int64, fill func(*span)) *span {
 	for c.used > c.max && c.order.Len() > 1 {
 		c.removeLocked(c.order.Back())
 	}
-	go fill(s)
+	fill(s)
 	return s
 }
 
@@ -71,6 +71,17 @@ func (c *Cache) drop(s *span) {
 	defer c.mu.Unlock()
 	if e, ok := c.spans[s.key]; ok && e.Value == s {
 		c.removeLocked(e)
+	}
+}
+
+// dropAll forgets all spans of a reader.
+func (c *Cache) dropAll(r *Reader) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, e := range c.spans {
+		if key.reader == r {
+			c.removeLocked(e)
+		}
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
+	"sync/atomic"
 
 	"mica/layerstore/toc"
 )
@@ -16,6 +18,9 @@ type Reader struct {
 	src     Source
 	cache   *Cache
 	openers Openers
+
+	fills  sync.WaitGroup // one for each span that is being decoded
+	closed atomic.Bool
 
 	mu      sync.Mutex
 	index   *toc.Index
@@ -84,7 +89,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		}
 		number := ix.SpanAt(at)
 		sp := ix.Span(number)
-		s := r.cache.get(spanKey{r, number}, sp.Len(), func(s *span) { r.fill(ix, sp, s) })
+		s := r.cache.get(spanKey{r, number}, sp.Len(), func(s *span) { r.fills.Go(func() { r.fill(ix, sp, s) }) })
 		from := int(at - sp.Out)
 		to := min(from+len(p)-n, len(s.buf))
 		if err := s.wait(ctx, to); err != nil {
@@ -93,6 +98,15 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		n += copy(p[n:], s.buf[from:to])
 	}
 	return n, nil
+}
+
+// Close ends what still decodes ahead of its readers, waits for it, and gives
+// back what the reader has in the cache. Nobody may read any more; the index
+// and the sources can be closed after it.
+func (r *Reader) Close() {
+	r.closed.Store(true)
+	r.fills.Wait()
+	r.cache.dropAll(r)
 }
 
 // Cached says whether the n bytes from off on can be read without waiting.
@@ -136,6 +150,9 @@ func (r *Reader) fill(ix *toc.Index, sp toc.Span, s *span) {
 	n := 0
 	err := r.decode(ix, sp, func(dec io.Reader) error {
 		for b := 0; n < len(s.buf); b++ {
+			if r.closed.Load() {
+				return os.ErrClosed
+			}
 			block := s.buf[n:min(n+toc.BlockLen, len(s.buf))]
 			if _, err := io.ReadFull(dec, block); err != nil {
 				if err == io.EOF {

@@ -107,7 +107,6 @@ func (r *Reader) dynamicHeader() error {
 	if !build(r.ownLit[:], litWidth, all[:nLit], litEntries[:]) {
 		return r.corrupt("invalid code for literals and lengths")
 	}
-	pairLiterals(&r.ownLit)
 	if !build(r.ownDist[:], distWidth, all[nLit:nLit+nDist], distEntries[:]) {
 		return r.corrupt("invalid code for distances")
 	}

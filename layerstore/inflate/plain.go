@@ -1,8 +1,7 @@
 package inflate
 
 // lookup finds the entry of the next bits in t, of the given width, and has
-// the bits that it uses in the bit buffer, but does not use them up. Of two
-// literals it gives the first.
+// the bits that it uses in the bit buffer, but does not use them up.
 func (b *bitReader) lookup(t []entry, width uint) (entry, error) {
 	for {
 		// Where fewer bits are at hand than a code has, zeros stand for the
@@ -10,9 +9,6 @@ func (b *bitReader) lookup(t []entry, width uint) (entry, error) {
 		e := t[b.bits&(1<<width-1)]
 		if e&(isSpecial|isLink) == isSpecial|isLink {
 			e = t[e.value()+int(b.bits>>width&(1<<e.used()-1))]
-		}
-		if e&(isSpecial|isMatch|isPair) == isPair {
-			e = e&^(isPair|63|0xff<<24) | isLiteral | entry(e.codeLen())
 		}
 		if e.used() <= b.n {
 			return e, nil
@@ -54,14 +50,9 @@ func (r *Reader) plainLoop(bound int) error {
 				return r.corrupt("invalid distance code")
 			}
 			dist := r.bits.extra(e)
-			if r.pos-dist < r.floor {
-				return r.corrupt("distance reaches before the start")
+			if err := r.beginMatch(length, dist); err != nil {
+				return err
 			}
-			if r.points.isOpen {
-				r.use(length, dist)
-			}
-			r.match, r.matchDist = length, dist
-			r.copyMatch()
 		case e&isEnd != 0:
 			r.bits.drop(e.used())
 			r.endBlock()
@@ -70,6 +61,19 @@ func (r *Reader) plainLoop(bound int) error {
 			return r.corrupt("invalid literal or length code")
 		}
 	}
+	return nil
+}
+
+// beginMatch takes up a match and copies as much of it as fits into the output.
+func (r *Reader) beginMatch(length, dist int) error {
+	if r.pos-dist < r.floor {
+		return r.corrupt("distance reaches before the start")
+	}
+	if r.points.isOpen {
+		r.use(length, dist)
+	}
+	r.match, r.matchDist = length, dist
+	r.copyMatch()
 	return nil
 }
 

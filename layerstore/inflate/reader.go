@@ -55,7 +55,7 @@ type Reader struct {
 	pos    int
 	before int64
 	floor  int
-	hist   [windowSize + 16]byte
+	hist   [windowSize + 32]byte
 
 	small []byte // for small reads: decoded
 	ready []byte // the part of it that was not read yet
@@ -251,15 +251,20 @@ func (r *Reader) symbols() error {
 	}
 	bound := r.pos + int(left)
 	if b := &r.bits; len(b.buf)-b.pos < inSlack {
-		// What is wrong with it shows where plainLoop needs it.
-		_ = b.fill()
+		_ = b.fill() // plainLoop finds out whether there is too little
 	}
-	r.fastLoop(bound)
+	length, dist, err := r.fastLoop(bound)
+	if err != nil {
+		return err
+	}
+	if dist > 0 {
+		return r.beginMatch(length, dist)
+	}
 	if r.pos >= bound {
 		return nil
 	}
 	if r.bits.end == nil && len(r.out)-r.pos > outSlack {
-		bound = r.pos + 1 // just what the fast loop leaves
+		bound = r.pos + 1 // just the symbol that the fast loop leaves
 	}
 	return r.plainLoop(bound)
 }

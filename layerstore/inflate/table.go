@@ -42,21 +42,17 @@ type (
 // An entry tells what the next bits of the input mean.
 //
 //	bits 0–5    how many bits of input it uses up, extra bits included
-//	bits 8–11   how many of these are the (first) code
-//	bits 12–13  literal: how many, 1 or 2
-//	bit 12      isSpecial: end of block
-//	bit 13      isSpecial: a link
+//	bits 8–11   how many of these are the code
+//	bits 12–13  isSpecial: end of block; link; neither: no code at all
 //	bit 14      a match's length (or, in the table of distances, a distance)
-//	bit 15      isSpecial: end of block, link, or if neither, no code at all
-//	bits 16–31  one or two literals, the first one lower;
+//	bit 15      isSpecial
+//	bits 16–31  the literal;
 //	            the least length or distance, to which extra bits add;
 //	            the code length;
 //	            link: where the second table begins (its width is in bits 0–5)
 type entry uint32
 
 const (
-	isLiteral entry = 1 << 12
-	isPair    entry = 1 << 13
 	isEnd     entry = 1 << 12
 	isLink    entry = 1 << 13
 	isMatch   entry = 1 << 14
@@ -81,7 +77,7 @@ var (
 // makeLitEntries follows RFC 1951 §3.2.5.
 func makeLitEntries() (e [numLit]entry) {
 	for i := range 256 {
-		e[i] = isLiteral | entry(i)<<16
+		e[i] = entry(i) << 16
 	}
 	e[endOfBlock] = isSpecial | isEnd
 	base := 3
@@ -214,25 +210,6 @@ func secondWidth(count *[maxCodeLen + 1]int, n uint, left int, width uint) uint 
 	return n - width
 }
 
-// pairLiterals makes one entry of two literals wherever the codes of both
-// fit into the width of the table.
-func pairLiterals(t *litTable) {
-	// Downwards: the second literal is found at a lower index, which must not
-	// have become a pair before.
-	for i := 1<<litWidth - 1; i >= 0; i-- {
-		first := t[i]
-		if first&(isSpecial|isMatch) != 0 {
-			continue
-		}
-		second := t[i>>first.used()]
-		used := first.used() + second.used()
-		if second&(isSpecial|isMatch) != 0 || used > litWidth {
-			continue
-		}
-		t[i] = first&^(isLiteral|63) | isPair | entry(used) | second&0xff0000<<8
-	}
-}
-
 // fixed gives the tables of fixed blocks (RFC 1951 §3.2.6).
 var fixed = sync.OnceValue(func() *struct {
 	lit  litTable
@@ -258,7 +235,6 @@ var fixed = sync.OnceValue(func() *struct {
 		dist distTable
 	}
 	build(t.lit[:], litWidth, lens[:numLit], litEntries[:])
-	pairLiterals(&t.lit)
 	build(t.dist[:], distWidth, lens[numLit:], distEntries[:])
 	return &t
 })

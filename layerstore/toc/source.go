@@ -83,10 +83,12 @@ func NewReaderAtSource(r io.ReaderAt, size int64) Source {
 	return &readerAtSource{r: r, size: size, buf: make([]byte, maxAhead), ahead: minAhead}
 }
 
-// How much one read asks for. The more of the last read was used, the more.
+// How much one read asks for: the less is skipped, the more. Measured over the
+// 38,000 entries and 1.7 GB of an image on ext4, hot and cold: 43 and 420 ms;
+// with 4 to 64 KiB 45 and 580; with 256 KiB always 69 and 660.
 const (
 	minAhead = 4 << 10
-	maxAhead = 64 << 10
+	maxAhead = 16 << 10
 )
 
 type readerAtSource struct {

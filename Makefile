@@ -1,0 +1,64 @@
+# make demo   build mica and see what it does
+# make test   all that must hold; what CI runs
+# Both install the Debian packages that are missing, and say which and why.
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+PREFIX      ?= /usr/local
+FUZZTIME    ?= 1m
+
+# Go asks git about a checkout for each binary, and fails where that belongs to another user.
+export GOFLAGS += -buildvcs=false
+
+.PHONY: build install demo test lint unit e2e fuzz soak bench
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mica ./cmd/mica
+
+install: build
+	install -D -m 755 bin/mica $(DESTDIR)$(PREFIX)/bin/mica
+
+demo:
+	@.ci/need 'mounting as an ordinary user' fuse3
+	@.ci/fuse
+	@$(MAKE) --no-print-directory build
+	bin/mica demo
+
+test:
+	@.ci/need 'the race detector' gcc libc6-dev
+	@.ci/need 'mounting as an ordinary user' fuse3
+	@.ci/need 'what the results are compared with' umoci skopeo busybox-static attr
+	@.ci/fuse
+	@$(MAKE) --no-print-directory lint unit e2e
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo 'gofmt would change:'; gofmt -l .; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+# A skipped test is a failed one: what a test needs has been installed above.
+unit: export MICA_TEST_STRICT = 1
+unit:
+	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v /e2e)
+
+e2e: export MICA_TEST_STRICT = 1
+e2e:
+	go test -count=1 ./e2e
+
+# Each fuzz target for a while. What it finds stays in testdata/fuzz, where go test runs it again.
+fuzz:
+	@for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+# The tests that look for rare orders of events, again and again.
+soak:
+	CGO_ENABLED=1 go test -race -count=20 -timeout 2h ./fs ./layerstore/... ./overlay
+	go test -count=10 -timeout 2h ./e2e
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...

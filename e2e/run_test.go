@@ -1,0 +1,222 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// run runs a program in a directory and gives what it printed on standard
+// output. The test fails if the program does.
+func run(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	out, err := output(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// output runs cmd; its error holds what cmd printed on standard error.
+func output(cmd *exec.Cmd) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+// until waits for a condition, and fails the test if it does not come true.
+func until(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	if !waitFor(cond) {
+		t.Fatalf("waited in vain until %s", what)
+	}
+}
+
+func waitFor(cond func() bool) bool {
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		if time.Now().After(deadline) {
+			return false
+		}
+		<-tick.C
+	}
+	return true
+}
+
+// ended reports that a process is gone, or only waits to be reaped.
+func ended(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || bytes.Contains(b, []byte(") Z "))
+}
+
+// A host is a place to run mica in: with a store, a home and records of mounts
+// of its own.
+type host struct {
+	t   *testing.T
+	dir string
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	if _, err := program(); err != nil {
+		t.Fatal(err)
+	}
+	return &host{t: t, dir: newDir(t)}
+}
+
+// newDir makes a directory that all users may enter. When the test ends it is
+// removed, after what is mounted in it.
+func newDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(scratch, strings.ReplaceAll(t.Name(), "/", "-")+"-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := removeDir(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// removeDir unmounts what is mounted below dir and removes it.
+func removeDir(dir string) error {
+	mounts, err := mountsBelow(dir)
+	if err != nil {
+		return err
+	}
+	for _, m := range slices.Backward(mounts) {
+		if isRoot() {
+			err = unix.Unmount(m, unix.MNT_DETACH)
+		} else {
+			_, err = output(exec.Command("fusermount3", "-u", "-z", m))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+// mountsBelow gives the mountpoints in a directory, in the order of mounting.
+func mountsBelow(dir string) ([]string, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var mounts []string
+	for line := range strings.Lines(string(b)) {
+		// The paths of these tests hold nothing that mountinfo would escape.
+		if f := strings.Fields(line); strings.HasPrefix(f[4], dir+"/") {
+			mounts = append(mounts, f[4])
+		}
+	}
+	return mounts, nil
+}
+
+func (h *host) env() []string {
+	return append(os.Environ(), hostEnv(h.dir)...)
+}
+
+// hostEnv is what makes a process keep all that it writes below dir.
+func hostEnv(dir string) []string {
+	return []string{
+		"HOME=" + dir,
+		"MICA_ROOT=" + filepath.Join(dir, "store"),
+		"XDG_RUNTIME_DIR=" + filepath.Join(dir, "run"),
+		"XDG_DATA_HOME=" + filepath.Join(dir, "data"),
+		"TERM=dumb",
+	}
+}
+
+func (h *host) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(binDir(), "mica"), args...)
+	cmd.Env = h.env()
+	cmd.Dir = h.dir
+	return cmd
+}
+
+// mica runs a command that has to succeed and gives its standard output.
+func (h *host) mica(args ...string) string {
+	h.t.Helper()
+	out, err := output(h.command(args...))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return out
+}
+
+// mount mounts an image at a new directory.
+func (h *host) mount(image string, flags ...string) (dir string) {
+	h.t.Helper()
+	dir, err := h.tryMount(image, flags...)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return dir
+}
+
+func (h *host) tryMount(image string, flags ...string) (dir string, err error) {
+	h.t.Helper()
+	needFUSE(h.t)
+	if dir, err = os.MkdirTemp(h.dir, "mnt-"); err != nil {
+		h.t.Fatal(err)
+	}
+	_, err = output(h.command(append(append([]string{"mount"}, flags...), image, dir)...))
+	return dir, err
+}
+
+// umount unmounts, and waits for the server to end.
+func (h *host) umount(dir string) {
+	h.t.Helper()
+	pid := h.server(dir)
+	h.mica("umount", dir)
+	until(h.t, "the server ends", func() bool { return ended(pid) })
+}
+
+// server gives the process that serves a mount.
+func (h *host) server(dir string) (pid int) {
+	h.t.Helper()
+	pid, err := serverIn(h.mica("mounts", "--format", "json"), dir)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return pid
+}
+
+// serverIn looks for the server of a mount in what mica mounts --format json printed.
+func serverIn(out, dir string) (pid int, err error) {
+	var mounts []struct {
+		Dir string `json:"dir"`
+		PID int    `json:"pid"`
+	}
+	if err := json.Unmarshal([]byte(out), &mounts); err != nil {
+		return 0, fmt.Errorf("mounts --format json: %w in %s", err, out)
+	}
+	for _, m := range mounts {
+		if m.Dir == dir && m.PID > 0 {
+			return m.PID, nil
+		}
+	}
+	return 0, fmt.Errorf("mounts --format json: no %s with a pid in %s", dir, out)
+}

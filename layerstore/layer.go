@@ -45,6 +45,15 @@ func (s *Store) EnsureIndex(ctx context.Context, spec Spec) error {
 	}, func(f *os.File) error { return s.writeIndex(ctx, spec, f) })
 }
 
+// HasIndex says whether the layer has an index that is sound.
+func (s *Store) HasIndex(spec Spec) bool {
+	ix, err := s.openIndex(spec)
+	if err == nil {
+		ix.Close()
+	}
+	return err == nil
+}
+
 // openIndex opens the index of a layer and checks that it keeps the promises.
 func (s *Store) openIndex(spec Spec) (*toc.Index, error) {
 	ix, err := toc.OpenIndex(s.IndexPath(spec.Blob.ID()))

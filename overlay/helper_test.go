@@ -23,7 +23,7 @@ func (l layer) only(markers bool) iter.Seq2[*toc.Entry, error] {
 	return func(yield func(*toc.Entry, error) bool) {
 		for i := range l {
 			e := l[i]
-			if (e.Type == toc.Whiteout || e.Type == toc.Opaque) == markers && !yield(&e, nil) {
+			if e.Marker() == markers && !yield(&e, nil) {
 				return
 			}
 		}

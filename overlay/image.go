@@ -24,6 +24,7 @@ const CacheSize = 48 << 20
 type Image struct {
 	*View
 	layers []*layerstore.Layer
+	proof  *proof // nil: all was verified before it was opened
 }
 
 // A Layer says where a layer's bytes are, and what is known of it.
@@ -32,21 +33,32 @@ type Layer struct {
 	History string // the command that made it; "" is unknown
 }
 
+// Options say how an image is opened.
+type Options struct {
+	// Defer lets an image of long uncompressed layers be opened before they
+	// were hashed. Reads of contents then wait for that, and fail with a
+	// *blob.DataError if a layer is not what the image says.
+	Defer bool
+}
+
 // OpenImage gives the merged view of layers, bottom first. What the store
 // lacks is made: the index of each layer, several at once, and the tree. The
 // blobs stay the caller's and must be there as long as the image is used.
-func OpenImage(ctx context.Context, store *layerstore.Store, layers []Layer) (*Image, error) {
-	tree, err := ensureTree(ctx, store, layers)
+func OpenImage(ctx context.Context, store *layerstore.Store, layers []Layer, o Options) (*Image, error) {
+	img := &Image{}
+	tree, err := openTreeOf(ctx, store, layers, o, img)
 	if err != nil {
 		return nil, err
 	}
 	cache := blob.NewCache(CacheSize)
-	img := &Image{}
 	readers := make([]LayerReader, len(layers))
 	for i, l := range layers {
 		layer := store.Layer(l.Spec, cache)
 		img.layers = append(img.layers, layer)
 		readers[i] = layer
+		if img.proof != nil {
+			readers[i] = &proven{layer, l.Blob, img.proof}
+		}
 	}
 	if img.View, err = NewView(tree, readers); err != nil {
 		return nil, errors.Join(err, tree.Close())
@@ -54,9 +66,32 @@ func OpenImage(ctx context.Context, store *layerstore.Store, layers []Layer) (*I
 	return img, nil
 }
 
+func openTreeOf(ctx context.Context, store *layerstore.Store, layers []Layer, o Options, img *Image) (tree *Tree, err error) {
+	key := chainKey(layers)
+	if tree, err = OpenTree(store.TreePath(key), key); err == nil {
+		return tree, nil
+	}
+	if o.Defer && canDefer(store, layers) {
+		tree, img.proof, err = openDeferred(ctx, store, layers)
+		return tree, err
+	}
+	return ensureTree(ctx, store, layers)
+}
+
+// Verified waits until all that a deferred image promises is proven.
+func (img *Image) Verified(ctx context.Context) error {
+	if img.proof == nil {
+		return nil
+	}
+	return img.proof.wait(ctx)
+}
+
 // Close lets go of all that the image has open. Nothing of it may be used
 // after that.
 func (img *Image) Close() error {
+	if img.proof != nil {
+		img.proof.close()
+	}
 	errs := []error{img.Tree.Close()}
 	for _, l := range img.layers {
 		errs = append(errs, l.Close())

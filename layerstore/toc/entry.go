@@ -45,6 +45,9 @@ type Entry struct {
 	Xattrs []Xattr
 }
 
+// Marker says whether the entry is a mark and not a file.
+func (e *Entry) Marker() bool { return e.Type == Whiteout || e.Type == Opaque }
+
 // Time is a POSIX time: seconds since the epoch, negative before it, and
 // nanoseconds in [0, 1e9) after that second.
 type Time struct {

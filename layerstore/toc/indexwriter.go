@@ -66,7 +66,7 @@ func NewWriter(f *os.File) (*Writer, error) {
 
 // Add appends an entry.
 func (w *Writer) Add(e *Entry) error {
-	if e.Type == Whiteout || e.Type == Opaque {
+	if e.Marker() {
 		w.nMarker++
 		_, err := w.markers.Write(w.markerEnc.encode(e))
 		return err

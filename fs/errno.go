@@ -5,7 +5,9 @@ import (
 	"errors"
 	iofs "io/fs"
 	"log/slog"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -48,8 +50,33 @@ func status(err error) fuse.Status {
 // one that a program brings about by asking for what does not exist.
 func (h *handlers) fail(in *fuse.InHeader, op string, err error) fuse.Status {
 	st := status(err)
-	if st == fuse.EIO {
+	if st == fuse.EIO && h.told.isNew(err.Error(), time.Now()) {
 		h.log.Error("request failed", slog.String("op", op), slog.Uint64("node", in.NodeId), slog.Any("err", err))
 	}
 	return st
+}
+
+const (
+	tellAgain = time.Minute
+	tellMost  = 1000
+)
+
+// toldErrors keeps a program that reads a broken file over and over from
+// filling the log: each error is told once a minute.
+type toldErrors struct {
+	mu   sync.Mutex
+	when map[string]time.Time // at most tellMost
+}
+
+func (t *toldErrors) isNew(text string, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if when, ok := t.when[text]; ok && now.Sub(when) < tellAgain {
+		return false
+	}
+	if t.when == nil || len(t.when) >= tellMost {
+		t.when = make(map[string]time.Time)
+	}
+	t.when[text] = now
+	return true
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -39,5 +40,31 @@ func TestStatus(t *testing.T) {
 		if got := status(tt.err); got != fuse.Status(tt.want) {
 			t.Errorf("%s: status(%v) = %v, want %v", tt.about, tt.err, got, fuse.Status(tt.want))
 		}
+	}
+}
+
+func TestToldErrors(t *testing.T) {
+	var told toldErrors
+	now := time.Now()
+	for i, tt := range []struct {
+		text string
+		at   time.Duration
+		want bool
+	}{
+		{"a", 0, true},
+		{"a", time.Second, false},
+		{"b", 2 * time.Second, true},
+		{"a", tellAgain, true},
+		{"a", tellAgain + time.Second, false},
+	} {
+		if got := told.isNew(tt.text, now.Add(tt.at)); got != tt.want {
+			t.Errorf("%d: isNew(%q) after %v = %v", i, tt.text, tt.at, got)
+		}
+	}
+	for i := range 3 * tellMost {
+		told.isNew(fmt.Sprint(i), now)
+	}
+	if n := len(told.when); n > tellMost {
+		t.Errorf("%d errors kept, want at most %d", n, tellMost)
 	}
 }

@@ -43,7 +43,7 @@ func mountByHelper(dir string, o *Options) (*os.File, error) {
 		return nil, err
 	}
 	// The helper's own message about the device names neither mode nor owner.
-	dev, err := openDevice()
+	dev, err := openDevice(fuseDevice)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func runHelper(path string, cmd *exec.Cmd) (words string, err error) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	err = cmd.Run()
-	words = strings.TrimPrefix(strings.TrimSpace(stderr.String()), filepath.Base(path)+": ")
+	words = strings.TrimPrefix(strings.TrimSpace(stderr.String()), path+": ")
 	if words == "" && err != nil {
 		words = fmt.Sprintf("%s: %v", path, err)
 	}

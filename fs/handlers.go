@@ -17,6 +17,9 @@ import (
 // years, which it shortens to what its own clock holds.
 const forever = time.Duration(math.MaxInt64)
 
+// blockSize is what programs are told to read and to count in.
+const blockSize = 4096
+
 // handlers answers requests out of a View. What is not answered here is
 // answered ENOSYS by the embedded default, which the kernel takes as "never
 // ask again" and does itself: OPEN, OPENDIR, FLUSH, RELEASE, FSYNC, ACCESS,
@@ -27,12 +30,21 @@ type handlers struct {
 	view View
 	log  *slog.Logger
 
+	// bare reports that no file of the view has an attribute of that name; nil
+	// if the view cannot tell.
+	bare func(name string) bool
+	told toldErrors
+
 	// closing is set when nobody waits for replies any more.
 	closing atomic.Bool
 }
 
 func newHandlers(view View, log *slog.Logger) *handlers {
-	return &handlers{RawFileSystem: fuse.NewDefaultRawFileSystem(), view: view, log: log}
+	h := &handlers{RawFileSystem: fuse.NewDefaultRawFileSystem(), view: view, log: log}
+	if v, ok := view.(xattrRuler); ok {
+		h.bare = func(name string) bool { return !v.MayHaveXattr(name) }
+	}
+	return h
 }
 
 func (h *handlers) String() string { return "mica" }
@@ -67,8 +79,8 @@ func (h *handlers) Ioctl(<-chan struct{}, *fuse.IoctlIn, []byte, *fuse.IoctlOut,
 // StatFs tells a full file system of the image's size.
 func (h *handlers) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	blocks, files := h.view.Statfs()
-	out.Bsize, out.Frsize = 512, 512
-	out.Blocks, out.Files = blocks, files
+	out.Bsize, out.Frsize = blockSize, blockSize
+	out.Blocks, out.Files = (blocks*512+blockSize-1)/blockSize, files
 	out.NameLen = 255
 	return fuse.OK
 }

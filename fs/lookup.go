@@ -88,6 +88,6 @@ func fillAttr(out *fuse.Attr, a overlay.Attr) {
 		Nlink:     a.Nlink,
 		Owner:     fuse.Owner{Uid: a.UID, Gid: a.GID},
 		Rdev:      a.Rdev,
-		Blksize:   4096,
+		Blksize:   blockSize,
 	}
 }

@@ -170,6 +170,9 @@ func startServer(t *testing.T, spec serverSpec) *testServer {
 func (s *testServer) stop() {
 	unix.Unmount(s.dir, unix.MNT_DETACH)
 	s.cmd.Process.Kill()
+	if strings.Contains(s.stderr.String(), "DATA RACE") {
+		s.t.Error("the server has a data race")
+	}
 	if s.t.Failed() {
 		s.t.Logf("server of %s said:\n%s", s.dir, s.stderr.String())
 	}
@@ -205,7 +208,7 @@ func need(t *testing.T, ok bool, what string) {
 func needFUSE(t *testing.T) {
 	t.Helper()
 	need(t, os.Geteuid() == 0, "root")
-	dev, err := openDevice()
+	dev, err := openDevice(fuseDevice)
 	if err == nil {
 		dev.Close()
 	}

@@ -26,7 +26,7 @@ func attachDevice(dir string, o *Options) (*os.File, error) {
 }
 
 func mountDirectly(dir string, o *Options) (*os.File, error) {
-	dev, err := openDevice()
+	dev, err := openDevice(fuseDevice)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func mountDirectly(dir string, o *Options) (*os.File, error) {
 func mountRefused(dir string, err error) error {
 	switch err {
 	case unix.ENODEV:
-		return noDevice(err)
+		return noDevice(fuseDevice, err)
 	case unix.EPERM:
 		return &MountError{code: "no-fuse", text: fmt.Sprintf("mount on %s: %v", dir, err), hint: "in a container add --device /dev/fuse --cap-add SYS_ADMIN", err: err}
 	}
@@ -62,28 +62,28 @@ func mountRefused(dir string, err error) error {
 }
 
 // openDevice opens /dev/fuse, or says why there is none for us.
-func openDevice() (*os.File, error) {
-	fd, err := unix.Open(fuseDevice, unix.O_RDWR|unix.O_CLOEXEC, 0)
+func openDevice(path string) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	switch {
 	case err == nil:
-		return os.NewFile(uintptr(fd), fuseDevice), nil
+		return os.NewFile(uintptr(fd), path), nil
 	case err == unix.ENOENT || err == unix.ENODEV || err == unix.ENXIO:
-		return nil, noDevice(err)
+		return nil, noDevice(path, err)
 	case errors.Is(err, os.ErrPermission):
 		return nil, &MountError{
 			code: "no-fuse",
-			text: fmt.Sprintf("open %s: permission denied%s", fuseDevice, modeAndOwner(fuseDevice)),
+			text: fmt.Sprintf("open %s: permission denied%s", path, modeAndOwner(path)),
 			hint: "Debian's udev sets 0666; run: chmod 666 /dev/fuse as root",
 			err:  err,
 		}
 	}
-	return nil, &os.PathError{Op: "open", Path: fuseDevice, Err: err}
+	return nil, &os.PathError{Op: "open", Path: path, Err: err}
 }
 
-func noDevice(err error) error {
+func noDevice(path string, err error) error {
 	return &MountError{
 		code: "no-fuse",
-		text: fuseDevice + ": no such device",
+		text: path + ": no such device",
 		hint: "modprobe fuse; in a container add --device /dev/fuse --cap-add SYS_ADMIN; or without FUSE: mica export, mica cat",
 		err:  err,
 	}

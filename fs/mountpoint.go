@@ -13,8 +13,12 @@ import (
 // countedEntries is how many entries of a directory that is not empty are counted.
 const countedEntries = 1000
 
-// checkMountpoint gives the absolute path without symlinks of a directory that
-// can be mounted on. A mount there whose server died is taken away.
+// CheckMountpoint gives the absolute path without symlinks of a directory that
+// [Mount] would mount on, so that a caller can ask before it does the work that a
+// mount needs. A mount there whose server died is taken away. The error is a
+// *MountError where the user can do something about it.
+func CheckMountpoint(dir string, o Options) (string, error) { return checkMountpoint(dir, &o) }
+
 func checkMountpoint(dir string, o *Options) (string, error) {
 	abs, err := realDir(dir)
 	if isDead(err) {

@@ -121,3 +121,17 @@ func TestHelperOptions(t *testing.T) {
 		t.Errorf("helperOptions = %s, want %s", got, want)
 	}
 }
+
+func TestNoDevice(t *testing.T) {
+	_, err := openDevice("/nonexistent/fuse")
+	checkMountError(t, err, "no-fuse", "/nonexistent/fuse: no such device",
+		"modprobe fuse; in a container add --device /dev/fuse --cap-add SYS_ADMIN; or without FUSE: mica export, mica cat")
+	path := filepath.Join(t.TempDir(), "fuse")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	need(t, os.Geteuid() == 0, "root")
+	if got, want := modeAndOwner(path), " (mode 0600 root:root)"; got != want {
+		t.Errorf("modeAndOwner = %q, want %q", got, want)
+	}
+}

@@ -21,6 +21,9 @@ type Options struct {
 	// AllowOther lets other users in. A user's own mount has it only if
 	// /etc/fuse.conf allows it; else it is left out with a note.
 	AllowOther bool
+	// DefaultPermissions has the kernel check modes, owners and ACLs where it
+	// would not: on a user's own mount that lets nobody else in.
+	DefaultPermissions bool
 	// NoSuid, NoDev, NoExec and NoAtime are the flags of mount(8). A user's
 	// mount always has the first two.
 	NoSuid, NoDev, NoExec, NoAtime bool
@@ -41,7 +44,9 @@ type Options struct {
 // kernelChecks reports whether the kernel checks modes, owners and ACLs. On a
 // user's own mount it does not: all is that user's to read, and the image's
 // true owners show.
-func (o *Options) kernelChecks() bool { return o.AllowOther || os.Geteuid() == 0 }
+func (o *Options) kernelChecks() bool {
+	return o.AllowOther || o.DefaultPermissions || os.Geteuid() == 0
+}
 
 func (o *Options) note(format string, args ...any) {
 	if o.Note != nil {
@@ -146,6 +151,10 @@ func (s *Server) Serve(ctx context.Context) error {
 		err = s.session.serve()
 	} else {
 		s.gofuse.Serve()
+	}
+	if err != nil {
+		// Nobody answers from here on: rather no mount than one that fails all.
+		s.unmount()
 	}
 	if !stop() {
 		<-unmounted

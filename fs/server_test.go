@@ -18,6 +18,9 @@ import (
 	"mica/overlay"
 )
 
+// capability is a file capability as the kernel wants it, cap_net_raw=ep.
+const capability = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
 const sparseSize = 64 * holePage
 
 func smallView() *memView {
@@ -40,7 +43,7 @@ func smallView() *memView {
 		n.data[10*holePage], n.data[40*holePage] = 1, 2
 	})
 	v.add("attrs", unix.S_IFREG|0o644, func(n *memNode) {
-		n.xattrs = map[string]string{"user.a": "one", "user.empty": "", "user.long": strings.Repeat("x", 5000)}
+		n.xattrs = map[string]string{"user.a": "one", "user.empty": "", "user.long": strings.Repeat("x", 5000), "security.capability": capability}
 	})
 	v.file("slow", strings.Repeat("s", slowSize))
 	v.file("corrupt", "never seen")
@@ -168,6 +171,7 @@ func TestErrors(t *testing.T) {
 	_, read := os.ReadFile(s.path("panic-read"))
 	_, corrupt := os.ReadFile(s.path("corrupt"))
 	_, absent := os.Lstat(s.path("etc", "absent"))
+	_, gofuse := os.Lstat(s.path(".go-fuse-epoll-hack"))
 	_, xattr := unix.Getxattr(s.path("attrs"), "user.none", nil)
 	for _, tt := range []struct {
 		about string
@@ -178,6 +182,7 @@ func TestErrors(t *testing.T) {
 		{"a worker panics", read, unix.EIO},
 		{"bytes that do not match, with ENOENT as the cause", corrupt, unix.EIO},
 		{"no such name", absent, unix.ENOENT},
+		{"a name of go-fuse's own", gofuse, unix.ENOENT},
 		{"no such attribute", xattr, unix.ENODATA},
 		{"create", os.WriteFile(s.path("new"), nil, 0o644), unix.EROFS},
 		{"remove", os.Remove(s.path("one")), unix.EROFS},
@@ -216,8 +221,21 @@ func TestXattr(t *testing.T) {
 	}
 	buf := make([]byte, 100)
 	n, err := unix.Listxattr(path, buf)
-	if want := "user.a\x00user.empty\x00user.long\x00"; err != nil || string(buf[:max(n, 0)]) != want {
+	if want := "security.capability\x00user.a\x00user.empty\x00user.long\x00"; err != nil || string(buf[:max(n, 0)]) != want {
 		t.Errorf("listxattr = %q, %v; want %q", buf[:max(n, 0)], err, want)
+	}
+	for _, tt := range []struct {
+		file, name string
+		want       error
+	}{
+		{"one", "user.a", unix.ENODATA},
+		{"one", "security.capability", unix.ENODATA},
+		{"attrs", "security.selinux", unix.ENOTSUP}, // no file has one
+		{"attrs", aclAccess, unix.ENOTSUP},
+	} {
+		if _, err := unix.Getxattr(s.path(tt.file), tt.name, nil); err != tt.want {
+			t.Errorf("getxattr(%s, %s): %v, want %v", tt.file, tt.name, err, tt.want)
+		}
 	}
 	if n, err := unix.Listxattr(s.path("one"), buf); n != 0 || err != nil {
 		t.Errorf("listxattr of a file without = %d, %v", n, err)

@@ -89,6 +89,19 @@ func TestUserMount(t *testing.T) {
 	}
 }
 
+// TestUserMayNotMount has fusermount3 refuse, whose words are the error.
+func TestUserMayNotMount(t *testing.T) {
+	needUserFUSE(t)
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := tryServer(t, serverSpec{Dir: dir, as: nobody})
+	if want := "server: user has no write access to mountpoint " + dir; err == nil || err.Error() != want {
+		t.Errorf("mount on root's directory: %v, want %s", err, want)
+	}
+}
+
 // TestUserBusy has a user unmount by fusermount3 what is in use.
 func TestUserBusy(t *testing.T) {
 	needUserFUSE(t)

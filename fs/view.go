@@ -40,3 +40,10 @@ type View interface {
 	// Statfs tells the size of the whole: blocks of 512 bytes, and nodes.
 	Statfs() (blocks, files uint64)
 }
+
+// An xattrRuler is a View that knows, without looking at each node, of names
+// that no node has.
+type xattrRuler interface {
+	// MayHaveXattr is false only if no node has an attribute of that name.
+	MayHaveXattr(name string) bool
+}

@@ -247,3 +247,12 @@ func (v *memView) SeekData(id overlay.NodeID, off int64) (int64, error) {
 func (v *memView) SeekHole(id overlay.NodeID, off int64) (int64, error) { return v.seek(id, off, true) }
 
 func (v *memView) Statfs() (blocks, files uint64) { return 4096, uint64(len(v.nodes)) }
+
+func (v *memView) MayHaveXattr(name string) bool {
+	for _, n := range v.nodes {
+		if _, ok := n.xattrs[name]; ok {
+			return true
+		}
+	}
+	return false
+}

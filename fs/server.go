@@ -73,7 +73,7 @@ func Mount(dir string, view View, o Options) (*Server, error) {
 	if o.Source == "" {
 		o.Source = "mica" // mount(2) takes no empty one
 	}
-	dir, err := checkMountpoint(dir, &o)
+	dir, err := CheckMountpoint(dir, o)
 	if err != nil {
 		return nil, err
 	}

@@ -15,16 +15,12 @@ const countedEntries = 1000
 
 // CheckMountpoint gives the absolute path without symlinks of a directory that
 // [Mount] would mount on, so that a caller can ask before it does the work that a
-// mount needs. A mount there whose server died is taken away. The error is a
-// *MountError where the user can do something about it.
-func CheckMountpoint(dir string, o Options) (string, error) { return checkMountpoint(dir, &o) }
-
-func checkMountpoint(dir string, o *Options) (string, error) {
+// mount needs. A mount there whose server died is taken away, with a note.
+// The error is a *MountError where the user can do something about it.
+func CheckMountpoint(dir string, o Options) (string, error) {
 	abs, err := realDir(dir)
 	if isDead(err) {
-		if abs, err = clearDead(dir, o); err != nil {
-			return "", err
-		}
+		abs, err = clearDead(dir, &o)
 	}
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
@@ -34,7 +30,7 @@ func checkMountpoint(dir string, o *Options) (string, error) {
 	case err != nil:
 		return "", err
 	}
-	if err := checkNotMounted(dir, abs, o); err != nil {
+	if err := checkNotMounted(dir, abs, o.RuntimeDir); err != nil {
 		return "", err
 	}
 	if o.Nonempty {
@@ -99,8 +95,8 @@ func realParent(dir string) (string, error) {
 	return filepath.Join(parent, filepath.Base(abs)), nil
 }
 
-func checkNotMounted(dir, abs string, o *Options) error {
-	mounts, err := Mounts(o.RuntimeDir)
+func checkNotMounted(dir, abs, runtimeDir string) error {
+	mounts, err := Mounts(runtimeDir)
 	if err != nil {
 		return err
 	}

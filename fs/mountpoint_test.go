@@ -61,7 +61,7 @@ func TestMountpointErrors(t *testing.T) {
 		{"many", "many", "not-empty", `many is not empty \(more than 1000 entries\); mounting would hide them`, "choose another directory, or -o nonempty"},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
-			_, err := checkMountpoint(tt.dir, &Options{})
+			_, err := CheckMountpoint(tt.dir, Options{})
 			checkMountError(t, err, tt.code, tt.text, tt.hint)
 		})
 	}
@@ -69,25 +69,25 @@ func TestMountpointErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := checkMountpoint("empty", &Options{}); got != want+"/empty" || err != nil {
-		t.Errorf("checkMountpoint of an empty directory = %q, %v", got, err)
+	if got, err := CheckMountpoint("empty", Options{}); got != want+"/empty" || err != nil {
+		t.Errorf("CheckMountpoint of an empty directory = %q, %v", got, err)
 	}
-	if got, err := checkMountpoint("link", &Options{Nonempty: true}); got != want+"/three" || err != nil {
-		t.Errorf("checkMountpoint with nonempty = %q, %v", got, err)
+	if got, err := CheckMountpoint("link", Options{Nonempty: true}); got != want+"/three" || err != nil {
+		t.Errorf("CheckMountpoint with nonempty = %q, %v", got, err)
 	}
 }
 
 func TestAlreadyMounted(t *testing.T) {
 	runtime := t.TempDir()
 	s := startServer(t, serverSpec{AllowOther: true, Source: "debian:12", RuntimeDir: runtime})
-	_, err := checkMountpoint(s.dir, &Options{RuntimeDir: runtime})
+	_, err := CheckMountpoint(s.dir, Options{RuntimeDir: runtime})
 	text := fmt.Sprintf(`%s already holds debian:12 \(pid %d, since [0-2][0-9]:[0-5][0-9]\)`, regexp.QuoteMeta(s.dir), s.cmd.Process.Pid)
 	checkMountError(t, err, "mounted", text, "mica umount "+s.dir)
 	var e *MountError
 	if errors.As(err, &e) && (e.Mounted == nil || e.Mounted.Source != "debian:12") {
 		t.Errorf("Mounted = %+v", e.Mounted)
 	}
-	_, err = checkMountpoint(s.dir, &Options{})
+	_, err = CheckMountpoint(s.dir, Options{})
 	checkMountError(t, err, "mounted", regexp.QuoteMeta(s.dir)+" already holds debian:12", "mica umount "+s.dir)
 }
 

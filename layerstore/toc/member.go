@@ -33,13 +33,13 @@ func (s *scanner) member() error {
 		if t != Regular {
 			return s.failEntry(name, errors.New("sparse, but not a regular file"))
 		}
-		if v := s.local.vals[keySparseName]; len(v) > 0 {
-			name = v
+		if len(sparse.name) > 0 {
+			name = sparse.name
 		}
 		// Some writers give the size with holes in the PAX header, where
-		// the one without belongs; the header has the right one then.
+		// the one without belongs; the field has the right one then.
 		stored = sparse.stored()
-		if want := sparse.inData + stored; want != size && want != inHeader {
+		if want := sparse.inData + stored; want != size && (size != sparse.size || want != inHeader) {
 			return s.failEntry(name, fmt.Errorf("sparse file with %d bytes of data, its map tells of %d", size, want))
 		}
 		e.Size, e.Off, e.Sparse = sparse.size, s.off, sparse.holes()

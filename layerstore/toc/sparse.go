@@ -20,6 +20,7 @@ var (
 type sparseMap struct {
 	extents []Extent // as found, then as Entry.Sparse has them
 	size    int64    // with the holes
+	name    []byte   // of the file, as PAX headers have it; may be empty
 	inData  int64    // bytes of the map that the header counts as data
 }
 
@@ -46,7 +47,7 @@ func (s *scanner) sparse(size int64) (*sparseMap, error) {
 		return nil, err
 	}
 	if s.blk.flag() != flagGNUSparse {
-		m.size = size
+		m.size, m.name = size, s.local.vals[keySparseName]
 		for _, k := range []key{keySparseRealSize, keySparseSize} {
 			if v := s.local.vals[k]; len(v) > 0 {
 				n, ok := parseDecimal(v)

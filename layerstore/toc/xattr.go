@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -67,32 +68,38 @@ func (s *scanner) addXattr(r *records, key, value []byte) error {
 
 // parseXattr reads one record; the name is empty if it is about something
 // else. An attribute may be empty: it does not take back that of a global header.
-func parseXattr(key, value []byte) (xattrRecord, error) {
+func parseXattr(key, value []byte) (x xattrRecord, err error) {
 	if name, ok := bytes.CutPrefix(key, []byte("SCHILY.xattr.")); ok {
-		return xattrRecord{string(name), value, rankSchily}, nil
+		x = xattrRecord{string(name), value, rankSchily}
+	} else if name, ok := bytes.CutPrefix(key, []byte("LIBARCHIVE.xattr.")); ok {
+		x, err = parseLibarchive(string(name), string(value))
+	} else if string(key) == "SCHILY.acl.access" {
+		x = xattrRecord{name: aclAccess, rank: rankACL}
+		x.value, err = parseACL(value)
+	} else if string(key) == "SCHILY.acl.default" {
+		x = xattrRecord{name: aclDefault, rank: rankACL}
+		x.value, err = parseACL(value)
 	}
-	if name, ok := bytes.CutPrefix(key, []byte("LIBARCHIVE.xattr.")); ok {
-		plain, err := url.PathUnescape(string(name))
-		raw, err2 := base64.RawStdEncoding.DecodeString(strings.TrimRight(string(value), "="))
-		if err != nil || err2 != nil || strings.Contains(plain, "\x00") {
-			return xattrRecord{}, fmt.Errorf("%.100q: not encoded as libarchive does it: attribute left out", key)
-		}
-		return xattrRecord{plain, raw, rankLibarchive}, nil
+	if err == nil && (x.name == aclAccess || x.name == aclDefault) {
+		// The kernel parses it each time it asks for permission: a broken
+		// one would be an error then.
+		err = checkACL(x.value)
 	}
-	var name string
-	switch string(key) {
-	case "SCHILY.acl.access":
-		name = aclAccess
-	case "SCHILY.acl.default":
-		name = aclDefault
-	default:
-		return xattrRecord{}, nil
-	}
-	acl, err := parseACL(value)
 	if err != nil {
-		return xattrRecord{}, fmt.Errorf("%s: %w: left out", key, err)
+		return x, fmt.Errorf("PAX record %.100q: %w: left out", key, err)
 	}
-	return xattrRecord{name, acl, rankACL}, nil
+	return x, nil
+}
+
+// parseLibarchive reads an attribute whose name is encoded as in URLs and
+// whose value is in base64, as a rule without padding.
+func parseLibarchive(name, value string) (xattrRecord, error) {
+	plain, err := url.PathUnescape(name)
+	raw, err2 := base64.RawStdEncoding.DecodeString(strings.TrimRight(value, "="))
+	if err != nil || err2 != nil || strings.Contains(plain, "\x00") {
+		return xattrRecord{}, errors.New("not encoded as libarchive does it")
+	}
+	return xattrRecord{plain, raw, rankLibarchive}, nil
 }
 
 // keepXattr leaves out what a filesystem on disk would not take, such as

@@ -1,0 +1,3 @@
+package main
+
+var applets = map[string]func(args []string, std streams) int{}

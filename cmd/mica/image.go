@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"mica/layerstore"
+	"mica/layerstore/blob"
+	"mica/layerstore/transport"
+	"mica/overlay"
+)
+
+// imageFlags are those of every command that takes an IMAGE.
+type imageFlags struct {
+	root     string
+	platform string
+	progress progressMode
+}
+
+func (f *imageFlags) add(flags *pflag.FlagSet) {
+	f.addRoot(flags)
+	flags.StringVar(&f.platform, "platform", "", "take this `OS/ARCH[/VARIANT]` out of an image that has several (default this machine's)")
+	f.progress = "auto"
+	flags.Var(&f.progress, "progress", "show indexing as auto, tty, plain, json or none")
+}
+
+func (f *imageFlags) addRoot(flags *pflag.FlagSet) {
+	flags.StringVar(&f.root, "root", "", "keep indexes in `DIR` (default $MICA_ROOT, else /var/lib/mica or ~/.local/share/mica)")
+}
+
+// show gives what shows the indexing of an image on w.
+func (f *imageFlags) show(w io.Writer) *progress { return newProgress(w, f.progress) }
+
+func (f *imageFlags) store() (*layerstore.Store, error) {
+	root, err := filepath.Abs(f.root)
+	if f.root == "" {
+		root, err = layerstore.DefaultRoot()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return layerstore.Open(root), nil
+}
+
+// An openImage is an IMAGE argument, resolved and ready to be read.
+type openImage struct {
+	*overlay.Image
+	meta  *transport.Image
+	store *layerstore.Store
+}
+
+// open resolves an IMAGE and makes what the store lacks of it, which show, if
+// not nil, shows.
+func (f *imageFlags) open(ctx context.Context, ref string, show *progress) (*openImage, error) {
+	defer show.done()
+	store, err := f.store()
+	if err != nil {
+		return nil, err
+	}
+	meta, err := f.resolve(ctx, store, ref, show)
+	if err != nil {
+		return nil, err
+	}
+	img, err := overlay.OpenImage(ctx, store, layersOf(meta, store, show), overlay.Options{})
+	if err != nil {
+		meta.Close()
+		return nil, &argError{ref, storeError(store, err)}
+	}
+	return &openImage{Image: img, meta: meta, store: store}, nil
+}
+
+// resolve finds an IMAGE without looking at its layers.
+func (f *imageFlags) resolve(ctx context.Context, store *layerstore.Store, ref string, show *progress) (*transport.Image, error) {
+	meta, err := transport.Open(ctx, ref, f.transportOptions(store, show))
+	if err != nil {
+		return nil, &argError{ref, storeError(store, err)}
+	}
+	return meta, nil
+}
+
+func (f *imageFlags) transportOptions(store *layerstore.Store, show *progress) transport.Options {
+	return transport.Options{Platform: f.platform, Expand: func(ctx context.Context, src blob.Source) (blob.Source, error) {
+		return store.Expand(ctx, src, missing(store, src, "archive", show))
+	}}
+}
+
+// layersOf gives the layers of an image as package overlay wants them.
+func layersOf(meta *transport.Image, store *layerstore.Store, show *progress) []overlay.Layer {
+	layers := make([]overlay.Layer, len(meta.Layers))
+	seen := make(map[string]bool) // blobs, which an image may have twice
+	for i, l := range meta.Layers {
+		layers[i] = overlay.Layer{History: l.History, Spec: layerstore.Spec{
+			Blob: l.Blob, Digest: l.Digest.String(), DiffID: l.DiffID.String(),
+		}}
+		if id := l.Blob.ID(); !seen[id] {
+			seen[id] = true
+			layers[i].Progress = missing(store, l.Blob, fmt.Sprintf("layer %d/%d", i+1, len(layers)), show)
+		}
+	}
+	return layers
+}
+
+// missing has a blob that is not indexed yet shown by that name.
+func missing(store *layerstore.Store, src blob.Source, name string, show *progress) func(n int64) {
+	if _, err := os.Stat(store.IndexPath(src.ID())); err == nil {
+		return nil
+	}
+	return show.layer(name, src.Size())
+}
+
+// storeError says of a full disk that it is the store's.
+func storeError(store *layerstore.Store, err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return &spaceError{store.Root(), err}
+	}
+	return err
+}
+
+func (img *openImage) Close() error { return errors.Join(img.Image.Close(), img.meta.Close()) }

@@ -1,0 +1,329 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containerd/platforms"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"mica/fs"
+	"mica/layerstore"
+)
+
+func newMount(std streams) *cobra.Command {
+	m := &mounter{std: std}
+	cmd := &cobra.Command{
+		Use:   "mount [flags] IMAGE DIR",
+		Short: "Mount an image at a directory, read-only",
+		Long: `Mount shows what is in IMAGE at the directory DIR, and returns when that answers;
+a process in the background serves it until it is unmounted. Standard output is
+the path alone. Nothing is unpacked: the first mount reads the layers once to
+index them, later ones are there at once.`,
+		Example: `  mica mount debian.tar m                      # an archive of docker save
+  mica mount --mkdir oci:/srv/oci:web /mnt/web
+  x=$(mica mount -o allow_other app.tar m) && grep -r needle "$x"; mica umount m`,
+		ValidArgsFunction: m.completeImageThenDir,
+		RunE:              func(cmd *cobra.Command, args []string) error { return m.run(cmd.Context(), cmd, args[0], args[1]) },
+	}
+	m.add(cmd.Flags())
+	return cmd
+}
+
+// A mounter mounts one image at one directory.
+type mounter struct {
+	imageFlags
+	std        streams
+	options    []string
+	mkdir      bool
+	quiet      bool
+	foreground bool
+	// server has this process serve the mount that another mica has prepared
+	// and waits for; see background.
+	server bool
+
+	image, dir string // as typed
+	json       bool   // messages as JSON
+	with       *mountOptions
+}
+
+func (m *mounter) add(flags *pflag.FlagSet) {
+	m.imageFlags.add(flags)
+	flags.StringArrayVarP(&m.options, "options", "o", nil, "mount options as mount(8) has them: ro, nosuid, nodev, noexec, noatime,\nallow_other, default_permissions, nonempty, uid=, gid=, fsname=, root=, platform=")
+	flags.BoolVar(&m.mkdir, "mkdir", false, "make DIR if it is not there")
+	flags.BoolVarP(&m.foreground, "foreground", "f", false, "stay and serve the mount until it is unmounted or interrupted")
+	flags.BoolVarP(&m.quiet, "quiet", "q", false, "print nothing but the path and errors")
+	flags.BoolVar(&m.server, "server", false, "")
+	// It is no secret, but nobody's to type.
+	_ = flags.MarkHidden("server")
+}
+
+func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image, dir string) (err error) {
+	start := time.Now()
+	m.image, m.dir, m.json = image, dir, wantsJSON(cmd.Root())
+	if m.with, err = parseMountOptions(m.options); err != nil {
+		return err
+	}
+	m.root, m.platform = first(m.root, m.with.root), first(m.platform, m.with.platform)
+	if m.quiet {
+		m.progress = "none"
+	}
+	m.with.fs.Note = m.note
+	if m.server {
+		return m.serve(ctx)
+	}
+	if m.mkdir {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return m.onDir(err)
+		}
+	}
+	show := m.show(m.std.err)
+	img, abs, err := m.prepare(ctx, show)
+	if err != nil {
+		return err
+	}
+	if img == nil { // mounted there already
+		return m.tell("", abs)
+	}
+	summary := m.summary(img, show, start)
+	if m.foreground {
+		return m.serveImage(ctx, img, func() error { return m.tell(summary(), abs) })
+	}
+	if err := img.Close(); err != nil {
+		return err
+	}
+	if err := m.background(cmd); err != nil {
+		return err
+	}
+	return m.tell(summary(), abs)
+}
+
+func first(words ...string) string {
+	for _, w := range words {
+		if w != "" {
+			return w
+		}
+	}
+	return ""
+}
+
+// prepare does all that takes time or may fail before the mount is made, so
+// that it is done once, in sight of the user. Without an image the same is
+// mounted at the directory already. The path of that is absolute.
+func (m *mounter) prepare(ctx context.Context, show *progress) (img *openImage, abs string, err error) {
+	store, err := m.store()
+	if err != nil {
+		return nil, "", err
+	}
+	m.with.fs.RuntimeDir = fs.RuntimeDir(store.Root())
+	abs, err = fs.CheckMountpoint(m.dir, m.with.fs)
+	var busy *fs.MountError
+	if errors.As(err, &busy) && busy.Mounted != nil {
+		return nil, busy.Mounted.Dir, m.sameMounted(ctx, store, busy)
+	}
+	if err != nil {
+		return nil, "", m.onDir(err)
+	}
+	if inside(abs, store.Root()) {
+		return nil, "", m.onDir(errors.New("inside mica's own store"))
+	}
+	img, err = m.open(ctx, m.image, show)
+	return img, abs, err
+}
+
+// inside reports whether a path is a directory or below it.
+func inside(path, dir string) bool {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	return path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+// sameMounted gives no error if what is mounted is what was asked for.
+func (m *mounter) sameMounted(ctx context.Context, store *layerstore.Store, busy *fs.MountError) error {
+	meta, err := m.resolve(ctx, store, m.image, nil)
+	if err != nil {
+		return err
+	}
+	defer meta.Close()
+	if first(m.with.fs.Source, meta.Source) != busy.Mounted.Source || !m.sameFlags(busy.Mounted.Options) {
+		return m.onDir(busy)
+	}
+	return nil
+}
+
+// sameFlags compares what was asked for with the options of a mount.
+func (m *mounter) sameFlags(options string) bool {
+	user := os.Geteuid() != 0 // whose mounts are always nosuid and nodev
+	for _, f := range []struct {
+		name string
+		want bool
+	}{{"nosuid", m.with.fs.NoSuid || user}, {"nodev", m.with.fs.NoDev || user}, {"noexec", m.with.fs.NoExec}, {"noatime", m.with.fs.NoAtime}} {
+		if strings.Contains(","+options+",", ","+f.name+",") != f.want {
+			return false
+		}
+	}
+	return true
+}
+
+// onDir says of an error that it is about mounting at the directory.
+func (m *mounter) onDir(err error) error { return &argError{m.image + " " + m.dir, err} }
+
+// note prints what the user should know though it is no error.
+func (m *mounter) note(text string) {
+	if m.json {
+		// As with failures, where it cannot be printed there is nobody to tell.
+		_ = json.NewEncoder(m.std.err).Encode(map[string]string{"note": text, "object": m.image})
+		return
+	}
+	fmt.Fprintf(m.std.err, "mica: mount %s: %s\n", printable(m.image), printable(text))
+}
+
+// background starts the server and waits until the mount answers.
+func (m *mounter) background(cmd *cobra.Command) error {
+	args := []string{"mount", "--server"}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch v := f.Value.(type) {
+		case pflag.SliceValue:
+			for _, s := range v.GetSlice() {
+				args = append(args, "--"+f.Name, s)
+			}
+		default:
+			args = append(args, "--"+f.Name+"="+v.String())
+		}
+	})
+	server := exec.Command("/proc/self/exe", append(args, "--", m.image, m.dir)...)
+	server.Args[0] = "mica"
+	server.Stderr = m.std.err
+	status, err := fs.Background(server)
+	if err == nil && status != 0 {
+		return &toldError{status} // by the server
+	}
+	return err
+}
+
+// serve mounts what another mica has prepared, and serves it.
+func (m *mounter) serve(ctx context.Context) error {
+	img, err := m.open(ctx, m.image, nil)
+	if err != nil {
+		return err
+	}
+	return m.serveImage(ctx, img, func() error { return fs.Ready(m.logFile(img.store)) })
+}
+
+// serveImage mounts and serves an image, which it closes, until it is
+// unmounted or ctx ends. It calls ready when the mount answers.
+func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() error) (err error) {
+	defer func() { err = errors.Join(err, img.Close()) }()
+	m.with.fs.Source = first(m.with.fs.Source, img.meta.Source)
+	m.with.fs.RuntimeDir = fs.RuntimeDir(img.store.Root())
+	m.with.fs.Log = newLog(m.std.err, m.json)
+	var view fs.View = img.View
+	if m.with.uid != nil || m.with.gid != nil {
+		view = &ownedView{View: view, uid: m.with.uid, gid: m.with.gid}
+	}
+	server, err := fs.Mount(m.dir, view, m.with.fs)
+	if err != nil {
+		return &argError{m.image, err}
+	}
+	served := make(chan error, 1)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { served <- server.Serve(ctx) }()
+	if err := ready(); err != nil {
+		stop()
+		return errors.Join(err, <-served)
+	}
+	return <-served
+}
+
+// newLog is where a server tells of what goes wrong while it serves.
+func newLog(w io.Writer, asJSON bool) *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.LevelWarn}
+	if asJSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// logLimit is how long the log of background servers grows, in bytes.
+const logLimit = 1 << 20
+
+// logFile opens what takes the log of background servers: $MICA_LOG, else
+// mica.log in the store. Without one the log goes nowhere.
+func (m *mounter) logFile(store *layerstore.Store) *os.File {
+	path := first(os.Getenv("MICA_LOG"), filepath.Join(store.Root(), "mica.log"))
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		m.note(err.Error() + "; what happens to the mount is not logged")
+		return nil
+	}
+	if st, err := f.Stat(); err == nil && st.Size() > logLimit {
+		// Others that append to it go on at the new end.
+		_ = f.Truncate(0)
+	}
+	return f
+}
+
+// summary gives what makes the line that tells a person what was mounted,
+// to be called when it answers.
+func (m *mounter) summary(img *openImage, show *progress, start time.Time) func() string {
+	name, platform, layers := img.meta.Name, platforms.Format(img.meta.Config.Platform), len(img.meta.Layers)
+	if img.meta.Config.OS == "" {
+		platform = "no platform"
+	}
+	var stored int64
+	for _, l := range img.meta.Layers {
+		stored += l.Blob.Size()
+	}
+	indexed, took := show.total()
+	cost := indexSize(img)
+	return func() string {
+		if indexed == 0 {
+			return fmt.Sprintf("%s on %s · %s", name, m.dir, seconds(time.Since(start)))
+		}
+		return fmt.Sprintf("%s (%s, %s, %s) on %s · indexed %s in %s · %s index · read-only",
+			name, platform, plural(layers, "layer"), size(stored), m.dir, size(indexed), seconds(took), size(cost))
+	}
+}
+
+// indexSize gives the bytes that an image costs the store.
+func indexSize(img *openImage) int64 {
+	files := make(map[string]bool) // an image may have a layer twice
+	for _, l := range img.meta.Layers {
+		id := l.Blob.ID()
+		files[img.store.IndexPath(id)] = true
+		files[img.store.ContentPath(id)] = true
+	}
+	n := img.Tree.Size()
+	for path := range files {
+		if st, err := os.Stat(path); err == nil {
+			n += st.Size()
+		}
+	}
+	return n
+}
+
+// tell says that the image is mounted: to a person in a summary, to a program
+// by the path alone.
+func (m *mounter) tell(summary, abs string) error {
+	if !m.quiet && isTerminal(m.std.out) && isTerminal(m.std.err) {
+		if summary == "" {
+			summary = fmt.Sprintf("%s is on %s already", m.image, m.dir)
+		}
+		_, err := fmt.Fprintln(m.std.err, printable(summary))
+		return err
+	}
+	_, err := fmt.Fprintln(m.std.out, abs)
+	return err
+}

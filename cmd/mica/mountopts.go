@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mica/fs"
+	"mica/overlay"
+)
+
+// mountOptions are what -o says, in the words of mount(8), of FUSE and of
+// fuse-overlayfs.
+type mountOptions struct {
+	fs       fs.Options
+	uid, gid *uint32 // own all files, if not nil
+	root     string  // as --root
+	platform string  // as --platform
+}
+
+// parseMountOptions reads lists of options with commas between, of which later
+// ones win.
+func parseMountOptions(lists []string) (*mountOptions, error) {
+	o := &mountOptions{}
+	for _, list := range lists {
+		for word := range strings.SplitSeq(list, ",") {
+			if err := o.set(word); err != nil {
+				return nil, &usageError{err: fmt.Errorf("-o %s: %w", word, err), hint: "options: ro nosuid nodev noexec noatime allow_other default_permissions nonempty uid= gid= fsname= root= platform="}
+			}
+		}
+	}
+	return o, nil
+}
+
+// plainOptions are those that mean something to whoever reads fstab, or that
+// say what is so anyway.
+var plainOptions = []string{
+	"", "defaults", "ro", "async", "sync", "dirsync", "relatime", "norelatime", "strictatime", "nostrictatime",
+	"lazytime", "nolazytime", "diratime", "nodiratime", "silent", "loud", "mand", "nomand", "iversion", "noiversion",
+	"_netdev", "nofail", "auto", "noauto", "user", "nouser", "users", "nousers", "owner", "noowner", "group", "nogroup",
+}
+
+func (o *mountOptions) set(word string) error {
+	name, value, hasValue := strings.Cut(word, "=")
+	if slices.Contains(plainOptions, word) || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-") || name == "comment" {
+		return nil
+	}
+	if flag, to := o.flag(word); flag != nil {
+		*flag = to
+		return nil
+	}
+	var err error
+	switch name {
+	case "uid":
+		o.uid, err = parseID(value)
+	case "gid":
+		o.gid, err = parseID(value)
+	case "fsname":
+		o.fs.Source = value
+	case "root":
+		o.root = value
+	case "platform":
+		o.platform = value
+	case "rw":
+		return fmt.Errorf("images are mounted read-only")
+	default:
+		return fmt.Errorf("unknown mount option %q", name)
+	}
+	if !hasValue || value == "" {
+		return fmt.Errorf("needs a value")
+	}
+	return err
+}
+
+// flag gives what a word without a value sets, and to what; nil if it is none.
+func (o *mountOptions) flag(word string) (flag *bool, to bool) {
+	switch word {
+	case "nosuid", "suid":
+		return &o.fs.NoSuid, word == "nosuid"
+	case "nodev", "dev":
+		return &o.fs.NoDev, word == "nodev"
+	case "noexec", "exec":
+		return &o.fs.NoExec, word == "noexec"
+	case "noatime", "atime":
+		return &o.fs.NoAtime, word == "noatime"
+	case "allow_other":
+		return &o.fs.AllowOther, true
+	case "default_permissions":
+		return &o.fs.DefaultPermissions, true
+	case "nonempty":
+		return &o.fs.Nonempty, true
+	}
+	return nil, false
+}
+
+func parseID(s string) (*uint32, error) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("not a number: %q", s)
+	}
+	id := uint32(n)
+	return &id, nil
+}
+
+// An ownedView is a view in which all files belong to one user or group.
+type ownedView struct {
+	fs.View
+	uid, gid *uint32 // nil leaves it as it is
+}
+
+func (v *ownedView) own(a overlay.Attr) overlay.Attr {
+	if v.uid != nil {
+		a.UID = *v.uid
+	}
+	if v.gid != nil {
+		a.GID = *v.gid
+	}
+	return a
+}
+
+func (v *ownedView) Lookup(parent overlay.NodeID, name string) (overlay.Attr, error) {
+	a, err := v.View.Lookup(parent, name)
+	return v.own(a), err
+}
+
+func (v *ownedView) Attr(id overlay.NodeID) (overlay.Attr, error) {
+	a, err := v.View.Attr(id)
+	return v.own(a), err
+}
+
+func (v *ownedView) ReadDir(dir overlay.NodeID, cookie uint64, emit func(name string, a overlay.Attr, next uint64) bool) error {
+	return v.View.ReadDir(dir, cookie, func(name string, a overlay.Attr, next uint64) bool {
+		return emit(name, v.own(a), next)
+	})
+}

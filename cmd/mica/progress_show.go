@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+)
+
+// bars draws a line a layer in place, and takes them away in the end: the
+// summary says it all.
+type bars struct {
+	w    io.Writer
+	pool *mpb.Progress
+	all  []*mpb.Bar // by layer
+}
+
+func (b *bars) update(_ time.Duration, layers []*layerProgress) {
+	if b.pool == nil {
+		b.pool = mpb.New(mpb.WithOutput(b.w), mpb.WithAutoRefresh(), mpb.WithRefreshRate(refresh))
+	}
+	for i, l := range layers {
+		if i == len(b.all) {
+			b.all = append(b.all, b.pool.AddBar(l.size, mpb.BarRemoveOnComplete(),
+				mpb.PrependDecorators(decor.Name("indexing "+l.name, decor.WCSyncSpaceR), decor.CountersKiloByte("%.1f / %.1f", decor.WCSyncSpace)),
+				mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace), decor.AverageSpeed(decor.SizeB1000(0), "%.0f", decor.WCSyncSpace))))
+		}
+		b.all[i].SetCurrent(l.read.Load())
+	}
+}
+
+func (b *bars) close() {
+	for _, bar := range b.all {
+		bar.Abort(true)
+	}
+	b.pool.Wait()
+}
+
+// lines writes a line when a layer is done, and from time to time one about
+// the whole: for logs.
+type lines struct {
+	w     io.Writer
+	told  int // layers whose line was written
+	ended map[*layerProgress]bool
+	next  time.Duration // when the next line about the whole is due
+}
+
+func (s *lines) update(took time.Duration, layers []*layerProgress) {
+	if s.ended == nil {
+		s.ended, s.next = make(map[*layerProgress]bool), totalEvery
+	}
+	sum := sumUp(layers)
+	for _, l := range layers {
+		if done := time.Duration(l.done.Load()); done > 0 && !s.ended[l] {
+			s.ended[l] = true
+			fmt.Fprintf(s.w, "indexed %s: %s in %s\n", l.name, size(l.size), seconds(done))
+		}
+	}
+	if took >= s.next {
+		s.next = took + totalEvery
+		fmt.Fprintf(s.w, "indexing: %d of %s, %s of %s (%d%%), %s/s\n", sum.done, plural(sum.layers, "layer"),
+			size(sum.read), size(sum.size), 100*sum.read/max(sum.size, 1), size(int64(float64(sum.read)/took.Seconds())))
+	}
+}
+
+func (*lines) close() {}
+
+// jsonLines writes what lines writes as one JSON object a line.
+type jsonLines struct {
+	w    io.Writer
+	next time.Duration // when the next line is due
+	last string        // status of the last one
+}
+
+// A progressLine is one line of --progress json; sizes are in bytes.
+type progressLine struct {
+	Status  string  `json:"status"` // "indexing", or "indexed" in the last line
+	Layers  int     `json:"layers"`
+	Done    int     `json:"done"` // layers
+	Read    int64   `json:"read"`
+	Size    int64   `json:"size"`
+	Seconds float64 `json:"seconds"`
+}
+
+// jsonEvery is how often a program that reads along gets a line.
+const jsonEvery = time.Second
+
+func (s *jsonLines) update(took time.Duration, layers []*layerProgress) {
+	sum := sumUp(layers)
+	status := "indexing"
+	if sum.done == sum.layers {
+		status = "indexed"
+	}
+	if status == s.last && (took < s.next || status == "indexed") {
+		return
+	}
+	s.next, s.last = took+jsonEvery, status
+	// A reader that is gone is no reason not to index.
+	_ = json.NewEncoder(s.w).Encode(progressLine{status, sum.layers, sum.done, sum.read, sum.size, took.Seconds()})
+}
+
+func (*jsonLines) close() {}
+
+// A sum is the state of an image as a whole. Layers that are indexed already
+// take no part in it.
+type sum struct {
+	layers, done int
+	read, size   int64
+}
+
+func sumUp(layers []*layerProgress) (s sum) {
+	for _, l := range layers {
+		s.layers++
+		if l.done.Load() > 0 {
+			s.done++
+		}
+		s.read += l.read.Load()
+		s.size += l.size
+	}
+	return s
+}
+
+// seconds is a duration as people read it: "0.9s", "12s", "2m05s".
+func seconds(d time.Duration) string {
+	switch {
+	case d < 100*time.Millisecond:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.0fs", d.Seconds())
+	}
+	d = d.Round(time.Second)
+	return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+}

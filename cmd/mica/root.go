@@ -1,0 +1,68 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+// newRoot gives the command tree. Each command is in a file of its own name.
+func newRoot(std streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mica COMMAND",
+		Short: "Mount container images as they are and look inside",
+		Long: `mica mounts a container image as a directory: any image as it is, without
+unpacking it, without a daemon, without being root. ls, grep and scanners then
+read it like any other directory; only what they read is ever decompressed.
+
+An IMAGE is a path to an OCI layout or to an archive that docker, podman or
+skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
+		Example: `  mica demo                                # an image to try, made on the spot
+  mica mount debian.tar m && ls m/etc      # docker save's output, mounted in place
+  mica ls oci:/srv/images:web /usr/bin     # no mount needed`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          unknownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(help)
+	root.SetHelpCommand(&cobra.Command{Hidden: true})
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SuggestionsMinimumDistance = 2
+	root.DisableFlagsInUseLine = true
+	root.PersistentFlags().String(logFormat, "text", "how messages are written: text or json")
+	for _, g := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Mount an image:", []*cobra.Command{
+			newMount(std),
+			newUmount(std),
+			newMounts(std),
+		}},
+		{"Look inside without a mount:", []*cobra.Command{}},
+		{"What an image is made of:", []*cobra.Command{}},
+		{"About mica:", []*cobra.Command{
+			newVersion(std),
+			newCompletion(std),
+		}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, c := range g.commands {
+			c.GroupID = g.title
+			c.DisableFlagsInUseLine = true
+			root.AddCommand(c)
+		}
+	}
+	strictly(root)
+	return root
+}
+
+// logFormat is the flag that has failures told as JSON.
+const logFormat = "log-format"
+
+func wantsJSON(root *cobra.Command) bool {
+	return root.PersistentFlags().Lookup(logFormat).Value.String() == "json"
+}

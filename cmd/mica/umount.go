@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"mica/fs"
+)
+
+func newUmount(std streams) *cobra.Command {
+	u := &umounter{}
+	cmd := &cobra.Command{
+		Use:     "umount [flags] DIR…|--all",
+		Aliases: []string{"unmount"},
+		Short:   "Unmount images",
+		Long: `Umount takes away what mica has mounted at each DIR; umount(8) and
+fusermount3 -u do as well. Of a mount in use it tells who uses it.`,
+		Example: `  mica umount m
+  mica umount --lazy m       # out of sight now, gone when its last user has left
+  mica umount --all`,
+		ValidArgsFunction: u.completeMounted,
+		Args: func(_ *cobra.Command, args []string) error {
+			if u.all == (len(args) > 0) {
+				return errors.New("wants either directories or --all")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return u.run(cmd, args, std) },
+	}
+	u.addRoot(cmd.Flags())
+	cmd.Flags().BoolVarP(&u.lazy, "lazy", "l", false, "also if it is in use: its users keep it until they end")
+	cmd.Flags().BoolVarP(&u.all, "all", "a", false, "all mounts of this user")
+	return cmd
+}
+
+type umounter struct {
+	imageFlags
+	lazy, all bool
+}
+
+// run unmounts as much as it can, and tells of each that it cannot.
+func (u *umounter) run(cmd *cobra.Command, dirs []string, std streams) error {
+	mounts, err := u.mounts()
+	if err != nil {
+		return err
+	}
+	if u.all {
+		for _, m := range slices.Backward(mounts) { // the last, which may lie in another, first
+			if ownMount(m) {
+				dirs = append(dirs, m.Dir)
+			}
+		}
+	}
+	var failed []error
+	for _, dir := range dirs {
+		if err := u.unmount(dir, mounts); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return tellAll(cmd, std, failed)
+}
+
+// mounts gives what mica has mounted.
+func (f *imageFlags) mounts() ([]fs.Info, error) {
+	runtimeDir := ""
+	// A user without a home has no store, but may have a look at root's mounts.
+	if store, err := f.store(); err == nil {
+		runtimeDir = fs.RuntimeDir(store.Root())
+	}
+	return fs.Mounts(runtimeDir)
+}
+
+// ownMount reports whether a mount is served by a process of this user, or by
+// one that is not known.
+func ownMount(m fs.Info) bool {
+	if m.PID == 0 || m.Dead {
+		return true
+	}
+	st, err := os.Stat(fmt.Sprintf("/proc/%d", m.PID))
+	return err != nil || int(st.Sys().(*syscall.Stat_t).Uid) == os.Geteuid()
+}
+
+func (u *umounter) unmount(dir string, mounts []fs.Info) error {
+	at, err := mountedAt(dir, mounts)
+	if err != nil {
+		return &argError{dir, err}
+	}
+	err = fs.Unmount(at, u.lazy)
+	if err != nil && !errors.As(err, new(*fs.BusyError)) { // which names the directory
+		return &argError{dir, err}
+	}
+	return err
+}
+
+// mountedAt gives a path as it was typed if mica has a mount there, and where
+// it leads if it is a link to one.
+func mountedAt(dir string, mounts []fs.Info) (string, error) {
+	mounted := func(abs string) bool {
+		return slices.ContainsFunc(mounts, func(m fs.Info) bool { return m.Dir == abs })
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	// The last element is not looked at: the server of a mount may be dead.
+	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if err != nil {
+		return "", err
+	}
+	if mounted(filepath.Join(parent, filepath.Base(abs))) {
+		return filepath.Clean(dir), nil
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	if err != nil {
+		return "", err
+	}
+	if !mounted(real) {
+		return "", &notMountedError{}
+	}
+	return real, nil
+}
+
+// A notMountedError says that mica has mounted nothing there.
+type notMountedError struct{}
+
+func (*notMountedError) Error() string { return "not a mount of mica's" }
+func (*notMountedError) Code() string  { return "not-mounted" }
+func (*notMountedError) Hint() string  { return "mica mounts" }

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Command lines that are not mica's are told like any other failure, with what
+// may have been meant.
+
+// strictly has a command and those below it refuse, as usage errors, operands
+// that its usage line does not have.
+func strictly(cmd *cobra.Command) {
+	own := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		err := checkOperands(cmd, args)
+		if own != nil && err == nil {
+			err = own(cmd, args)
+		}
+		if err == nil || errors.As(err, new(*usageError)) {
+			return err
+		}
+		return &usageError{err: err}
+	}
+	for _, c := range cmd.Commands() {
+		strictly(c)
+	}
+}
+
+// checkOperands compares operands with a usage line such as
+// "cat [flags] IMAGE PATH…", which so is true. "[X]" is optional; a line that
+// has alternatives ("|") is left to the command.
+func checkOperands(cmd *cobra.Command, args []string) error {
+	_, line, _ := strings.Cut(cmd.Use, " ")
+	if strings.Contains(line, "|") {
+		return nil
+	}
+	wanted, most := []string{}, 0
+	for word := range strings.FieldsSeq(line) {
+		if word == "[flags]" {
+			continue
+		}
+		if strings.Contains(word, "…") {
+			most = len(args)
+		}
+		most++
+		if !strings.HasPrefix(word, "[") {
+			wanted = append(wanted, strings.TrimSuffix(word, "…"))
+		}
+	}
+	switch {
+	case len(args) < len(wanted):
+		return fmt.Errorf("%s missing: mica %s %s", strings.Join(wanted[len(args):], " and "), cmd.Name(), line)
+	case len(args) > most:
+		return fmt.Errorf("unexpected operand %q", args[most])
+	}
+	return nil
+}
+
+// unknownCommand is the root's check of operands: it has only commands.
+func unknownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := &usageError{err: fmt.Errorf("unknown command %q", args[0])}
+	if names := root.SuggestionsFor(args[0]); len(names) > 0 {
+		err.hint = "did you mean " + strings.Join(names, " or ") + "?"
+	}
+	return err
+}
+
+// flagError tells of a flag that cannot be parsed.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
+		return &usageError{err: err}
+	}
+	name := unknown.GetSpecifiedName()
+	usage := &usageError{err: fmt.Errorf("unknown flag --%s", name)}
+	if like := nearest(name, cmd.Flags()); like != "" {
+		usage.hint = "did you mean --" + like + "?"
+	}
+	return usage
+}
+
+// nearest gives the flag whose name is at most two edits away, or begins so.
+func nearest(name string, flags *pflag.FlagSet) (like string) {
+	least := 3
+	flags.VisitAll(func(f *pflag.Flag) {
+		d := distance(name, f.Name)
+		if strings.HasPrefix(f.Name, name) {
+			d = 1
+		}
+		if d < least && !f.Hidden {
+			like, least = f.Name, d
+		}
+	})
+	return like
+}
+
+// distance counts the insertions, deletions and replacements between two words
+// (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := diagonal
+			if a[i] != b[j] {
+				d++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(d, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -17,9 +17,9 @@ type Visit struct {
 
 // Walk calls visit for a node, told as path, and all below it: a directory
 // before its children, those in the order of the bytes of their names.
-// Symlinks are not followed. If visit gives [io/fs.SkipDir] for a directory,
-// its children are left out; any other error ends the walk and is given back,
-// [io/fs.SkipAll] as nil.
+// Symlinks are not followed. If visit gives [io/fs.SkipDir], the children are
+// left out; any other error ends the walk and is given back, [io/fs.SkipAll]
+// as nil.
 //
 // What Walk needs grows with the depth of the tree, not with its size.
 func (t *Tree) Walk(path string, id NodeID, visit func(v *Visit) error) error {
@@ -60,7 +60,7 @@ func (t *Tree) walk(path string, start Attr, visit func(v *Visit) error) error {
 			failed = visit(&v)
 			isDir := v.Attr.Mode&unix.S_IFMT == unix.S_IFDIR
 			switch {
-			case failed == iofs.SkipDir && isDir:
+			case failed == iofs.SkipDir:
 				failed = nil
 			case failed == nil && isDir:
 				enter = openDir{id: id, path: v.Path + "/"}

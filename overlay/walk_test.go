@@ -31,6 +31,7 @@ func TestWalk(t *testing.T) {
 		{about: "a file", path: "b.c", node: "b.c", want: []string{"0 b.c"}},
 		{about: "skip a directory", stop: "b", err: iofs.SkipDir, want: []string{"0 ", "1 a", "1 b", "1 b.c", "1 c", "2 c/y"}},
 		{about: "skip the start", stop: "", err: iofs.SkipDir, want: []string{"0 "}},
+		{about: "skip what is no directory", stop: "b/1/x", err: iofs.SkipDir, want: []string{"0 ", "1 a", "1 b", "2 b/1", "3 b/1/x", "2 b/2", "2 b/3", "1 b.c", "1 c", "2 c/y"}},
 		{about: "skip the rest", stop: "b/1", err: iofs.SkipAll, want: []string{"0 ", "1 a", "1 b", "2 b/1"}},
 		{about: "an error", stop: "b/1/x", err: enough, want: []string{"0 ", "1 a", "1 b", "2 b/1", "3 b/1/x"}, wantErr: enough},
 	} {

@@ -69,8 +69,10 @@ func busybox(t *testing.T) map[string]string {
 func packed(t *testing.T, base, archive string, refs map[string]string) {
 	t.Helper()
 	for c, wrap := range map[codec]func(io.Writer) (io.WriteCloser, error){
-		gzipped:  func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriterLevel(w, gzip.BestSpeed) },
-		zstdFast: func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest)) },
+		gzipped: func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriterLevel(w, gzip.BestSpeed) },
+		zstdFast: func(w io.Writer) (io.WriteCloser, error) {
+			return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest))
+		},
 	} {
 		path := filepath.Join(base, filepath.Base(archive)+"."+string(c))
 		if err := packFile(archive, path, wrap); err != nil {

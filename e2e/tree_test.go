@@ -35,6 +35,9 @@ type node struct {
 	Target   string // of a symlink
 	Sum      string // SHA-256 of a regular file's contents, in hex
 	Xattrs   string // sorted lines of name=value
+	// AnyMtime marks a directory to whose time the image says nothing: it is
+	// that of its unpacking.
+	AnyMtime bool
 }
 
 // readTree reads all of the directory tree at root.
@@ -178,6 +181,9 @@ func compare(want, got tree) error {
 	for _, p := range slices.Sorted(maps.Keys(paths)) {
 		w, inWant := want[p]
 		g, inGot := got[p]
+		if w.AnyMtime {
+			g.Mtime, g.AnyMtime = w.Mtime, true
+		}
 		switch {
 		case !inGot:
 			diffs = append(diffs, fmt.Sprintf("%q is missing", p))

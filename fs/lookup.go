@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"mica/overlay"
 )
@@ -59,6 +60,9 @@ func (h *handlers) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.
 	target, err := h.view.Readlink(node(in))
 	if err != nil {
 		return nil, h.fail(in, "readlink", err)
+	}
+	if len(target) >= unix.PathMax {
+		return nil, fuse.Status(unix.ENAMETOOLONG) // the kernel has no room for it
 	}
 	return []byte(target), fuse.OK
 }

@@ -39,10 +39,13 @@ func mountDirectly(dir string, o *Options) (*os.File, error) {
 			flags |= f.flag
 		}
 	}
-	data := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,max_read=%d,default_permissions",
+	data := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,max_read=%d",
 		dev.Fd(), unix.S_IFDIR, os.Geteuid(), os.Getegid(), maxRead)
 	if o.AllowOther {
 		data += ",allow_other"
+	}
+	if o.kernelChecks() {
+		data += ",default_permissions"
 	}
 	if err := unix.Mount(o.Source, dir, fsType, flags, data); err != nil {
 		dev.Close()

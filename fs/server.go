@@ -22,7 +22,7 @@ type Options struct {
 	// /etc/fuse.conf allows it; else it is left out with a note.
 	AllowOther bool
 	// DefaultPermissions has the kernel check modes, owners and ACLs where it
-	// would not: on a user's own mount that lets nobody else in.
+	// would not: on a mount that lets nobody else in.
 	DefaultPermissions bool
 	// NoSuid, NoDev, NoExec and NoAtime are the flags of mount(8). A user's
 	// mount always has the first two.
@@ -42,11 +42,9 @@ type Options struct {
 }
 
 // kernelChecks reports whether the kernel checks modes, owners and ACLs. On a
-// user's own mount it does not: all is that user's to read, and the image's
-// true owners show.
-func (o *Options) kernelChecks() bool {
-	return o.AllowOther || o.DefaultPermissions || os.Geteuid() == 0
-}
+// mount for its owner alone it does not: all is the owner's to read, in a user
+// namespace too, and the image's true owners show.
+func (o *Options) kernelChecks() bool { return o.AllowOther || o.DefaultPermissions }
 
 func (o *Options) note(format string, args ...any) {
 	if o.Note != nil {

@@ -12,9 +12,10 @@ const expandCache = 16 << 20
 
 // Expand gives random access to the uncompressed bytes of an archive that is
 // compressed as a whole, say a docker save through gzip. Its index is made
-// like that of a layer; progress is that of Spec.
+// like that of a layer, and those of the uncompressed layers in it in the same
+// pass; progress is that of Spec.
 func (s *Store) Expand(ctx context.Context, src blob.Source, progress func(n int64)) (blob.Source, error) {
-	spec := Spec{Blob: src, Progress: progress}
+	spec := Spec{Blob: src, Progress: progress, archive: true}
 	if err := s.EnsureIndex(ctx, spec); err != nil {
 		return nil, err
 	}

@@ -145,3 +145,12 @@ func (r *chunkReader) Skip(n int64) (int64, error) {
 	}
 	return n, nil
 }
+
+// drain reads to the end of the stream.
+func (r *chunkReader) drain() error {
+	_, err := r.Skip(1<<63 - 1)
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}

@@ -19,6 +19,19 @@ type Spec struct {
 	// Progress, if not nil, is told while the layer is indexed: n more bytes
 	// of the blob have been read. It is called from other goroutines.
 	Progress func(n int64)
+
+	// archive says that the blob is a compressed archive of an image: what is
+	// indexed besides it are the layers in it.
+	archive bool
+}
+
+// key names the index of the layer. That of an archive is another than that of
+// the same file read as a layer.
+func (spec Spec) key() string {
+	if spec.archive {
+		return "archive:" + spec.Blob.ID()
+	}
+	return spec.Blob.ID()
 }
 
 // A DigestError says that a layer is not the one that the image names.
@@ -35,7 +48,7 @@ func (e *DigestError) Error() string {
 // it, checking digest and diffID, if it has none that is sound. Any number of
 // processes may ask for one at once: one makes it.
 func (s *Store) EnsureIndex(ctx context.Context, spec Spec) error {
-	path := s.IndexPath(spec.Blob.ID())
+	path := s.IndexPath(spec.key())
 	return s.Make(ctx, path, func() error {
 		ix, err := s.openIndex(spec)
 		if err != nil {
@@ -56,7 +69,7 @@ func (s *Store) HasIndex(spec Spec) bool {
 
 // openIndex opens the index of a layer and checks that it keeps the promises.
 func (s *Store) openIndex(spec Spec) (*toc.Index, error) {
-	ix, err := toc.OpenIndex(s.IndexPath(spec.Blob.ID()))
+	ix, err := toc.OpenIndex(s.IndexPath(spec.key()))
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +79,7 @@ func (s *Store) openIndex(spec Spec) (*toc.Index, error) {
 		err = fmt.Errorf("blob of %d bytes, its index is of %d", spec.Blob.Size(), info.BlobSize)
 	}
 	if err == nil && info.ContentSize > 0 {
-		if st, serr := os.Stat(s.ContentPath(spec.Blob.ID())); serr != nil || st.Size() != info.ContentSize {
+		if st, serr := os.Stat(s.ContentPath(spec.key())); serr != nil || st.Size() != info.ContentSize {
 			err = errors.New("the content file is missing or of another size")
 		}
 	}
@@ -101,9 +114,12 @@ func (s *Store) writeIndex(ctx context.Context, spec Spec, f *os.File) (err erro
 		}
 	}()
 	p := pass{spec: spec, src: spec.Blob, w: w, progress: spec.Progress, content: func() (*os.File, error) {
-		content, err = s.tempFile(s.ContentPath(spec.Blob.ID()))
+		content, err = s.tempFile(s.ContentPath(spec.key()))
 		return content, err
 	}}
+	if spec.archive {
+		p.archive = s
+	}
 	if p.progress == nil {
 		p.progress = func(int64) {}
 	}
@@ -116,14 +132,12 @@ func (s *Store) writeIndex(ctx context.Context, spec Spec, f *os.File) (err erro
 	}
 	// The content file first: an index is never without it.
 	if content != nil {
-		if err := commit(content, s.ContentPath(spec.Blob.ID())); err != nil {
+		if err := commit(content, s.ContentPath(spec.key())); err != nil {
 			return err
 		}
 	}
 	info := toc.Info{Codec: codec, BlobSize: spec.Blob.Size(), LayerSize: p.size, ContentSize: p.contentSize, Digest: p.digest, DiffID: p.diffID}
-	for _, n := range p.scan.Notes {
-		info.Notes = append(info.Notes, fmt.Sprintf("%q: %s", n.Path, n.Text))
-	}
+	info.Notes = notes(p.scan)
 	return w.Finish(info)
 }
 
@@ -161,7 +175,7 @@ func (l *Layer) openIndex(ctx context.Context) (*toc.Index, error) {
 }
 
 func (l *Layer) openContent() (blob.Source, error) {
-	f, err := os.Open(l.store.ContentPath(l.spec.Blob.ID()))
+	f, err := os.Open(l.store.ContentPath(l.spec.key()))
 	if err != nil {
 		return nil, err
 	}

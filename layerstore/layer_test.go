@@ -326,3 +326,54 @@ func TestIndexSize(t *testing.T) {
 		t.Errorf("index of %d bytes for a blob of %d, want at most %d", ix.Size(), src.Size(), limit)
 	}
 }
+
+// An archive that is compressed as a whole is decoded once: the layers in it
+// have their indexes then, and read right.
+func TestExpand(t *testing.T) {
+	layers := [][]byte{someTar(t, 3<<20), someTar(t, 100_000)}
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	var offs []int
+	for i, data := range append(layers, []byte(`{"a": "manifest"}`), bytes.Repeat([]byte("no tar "), 512), gz(layers[0])) {
+		if err := w.WriteHeader(&tar.Header{Name: fmt.Sprint(i), Size: int64(len(data))}); err != nil {
+			t.Fatal(err)
+		}
+		offs = append(offs, archive.Len())
+		w.Write(data)
+	}
+	w.Close()
+	for _, p := range packings[1:] {
+		t.Run(p.name, func(t *testing.T) {
+			store := Open(t.TempDir())
+			src, err := store.Expand(t.Context(), source(p.pack(t, archive.Bytes())), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer src.(io.Closer).Close()
+			if src.Size() != int64(archive.Len()) {
+				t.Errorf("Size = %d, want %d", src.Size(), archive.Len())
+			}
+			for i, want := range layers {
+				member := &part{io.NewSectionReader(src, int64(offs[i]), int64(len(want))), sha(want)}
+				spec := Spec{Blob: member, Digest: sha(want), DiffID: sha(want), Progress: func(int64) { t.Error("indexed again") }}
+				if err := store.EnsureIndex(t.Context(), spec); err != nil {
+					t.Errorf("layer %d: %v", i, err)
+				}
+				layer := store.Layer(spec, blob.NewCache(1<<20))
+				got := make([]byte, len(want))
+				if n, err := layer.ReadAt(t.Context(), got, 0); n != len(want) || !bytes.Equal(got, want) {
+					t.Errorf("layer %d: ReadAt = %d, %v", i, n, err)
+				}
+				layer.Close()
+			}
+		})
+	}
+}
+
+// part is a member of an archive.
+type part struct {
+	*io.SectionReader
+	id string
+}
+
+func (p *part) ID() string { return p.id }

@@ -22,6 +22,7 @@ type pass struct {
 	spec     Spec
 	src      blob.Source
 	w        *toc.Writer
+	archive  *Store                   // the blob is an archive of layers, whose indexes go here
 	content  func() (*os.File, error) // makes the content file
 	progress func(n int64)            // n more bytes of the blob have been read
 
@@ -84,16 +85,19 @@ func (p *pass) plain(ctx context.Context) error {
 	return err
 }
 
-// packed walks over a compressed layer; decode reads the blob and sends what
-// it holds.
+// packed walks over a compressed layer or archive; decode reads the blob and
+// sends what it holds.
 func (p *pass) packed(ctx context.Context, decode func(ctx context.Context, src io.Reader, to *fanout) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	stored, plain := newFanout(2), newFanout(2)
+	hashed := 1
+	if p.archive != nil {
+		hashed = 0 // nobody has promised a digest
+	}
+	stored, plain := newFanout(1+hashed), newFanout(1+hashed)
 	g.Go(func() error { return p.read(ctx, stored, nil) })
-	g.Go(func() (err error) { p.digest, err = hash(ctx, stored, 0, p.spec.Digest); return })
 	g.Go(func() error {
 		defer plain.close()
-		src := stored.reader(ctx, 1)
+		src := stored.reader(ctx, 0)
 		if err := decode(ctx, src, plain); err != nil {
 			return err
 		}
@@ -101,8 +105,13 @@ func (p *pass) packed(ctx context.Context, decode func(ctx context.Context, src 
 		_, err := io.Copy(io.Discard, src)
 		return err
 	})
-	g.Go(func() (err error) { p.diffID, err = hash(ctx, plain, 0, p.spec.DiffID); return })
-	g.Go(func() error { return p.scanTar(plain.reader(ctx, 1)) })
+	if p.archive != nil {
+		g.Go(func() error { return p.scanArchive(ctx, p.archive, plain.reader(ctx, 0)) })
+		return g.Wait()
+	}
+	g.Go(func() error { return p.scanTar(plain.reader(ctx, 0)) })
+	g.Go(func() (err error) { p.digest, err = hash(ctx, stored, 1, p.spec.Digest); return })
+	g.Go(func() (err error) { p.diffID, err = hash(ctx, plain, 1, p.spec.DiffID); return })
 	return g.Wait()
 }
 
@@ -153,11 +162,7 @@ func (p *pass) scanTar(src *chunkReader) error {
 	if p.scan, err = toc.Scan(src, p.w.Add); err != nil {
 		return err
 	}
-	_, err = src.Skip(1<<63 - 1)
-	if err == io.EOF {
-		err = nil
-	}
-	return err
+	return src.drain()
 }
 
 // sums makes the checksums of blocks out of a span's bytes in order.

@@ -1,0 +1,104 @@
+package layerstore
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+
+	"mica/layerstore/blob"
+	"mica/layerstore/toc"
+)
+
+// scanArchive walks over an archive that holds an image, and makes the
+// indexes of the layers in it as they pass by: so an archive that is
+// compressed as a whole is decoded once and not once for each layer. What goes
+// wrong here is no error: the index that is missing is made when it is asked
+// for, and says what is wrong.
+func (p *pass) scanArchive(ctx context.Context, store *Store, src *chunkReader) error {
+	archive := tar.NewReader(src)
+	for {
+		h, err := archive.Next()
+		if err != nil {
+			break
+		}
+		if h.Typeflag == tar.TypeReg {
+			store.indexMember(archive, h.Size)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return src.drain()
+}
+
+// indexMember makes the index of a layer that is not compressed out of its
+// bytes; of anything else it makes nothing. It may leave some bytes unread.
+func (s *Store) indexMember(r io.Reader, size int64) error {
+	head := make([]byte, 512)
+	if size%512 != 0 || size < 1024 {
+		return nil // no tar has such a length
+	}
+	if _, err := io.ReadFull(r, head); err != nil {
+		return err
+	}
+	if blob.Sniff(head) != blob.None || !bytes.HasPrefix(head[257:], []byte("ustar")) && !allZero(head) {
+		return nil
+	}
+	f, err := s.tempFile(s.IndexPath(string(digest.FromBytes(nil))))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		f.Close()
+		os.Remove(f.Name()) // fails where it has been renamed
+	}()
+	w, err := toc.NewWriter(f)
+	if err != nil {
+		return err
+	}
+	hash := digest.SHA256.Digester()
+	sums := sums{w: w}
+	seen := &tee{io.MultiReader(bytes.NewReader(head), r), func(b []byte) { hash.Hash().Write(b); sums.add(b) }}
+	found, err := toc.Scan(toc.NewReaderSource(seen), w.Add)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, seen); err != nil {
+		return err
+	}
+	sums.cut()
+	id := hash.Digest().String()
+	info := toc.Info{Codec: toc.Plain, BlobSize: size, LayerSize: size, Digest: id, DiffID: id, Notes: notes(found)}
+	if err := w.Finish(info); err != nil {
+		return err
+	}
+	return commit(f, s.IndexPath(id))
+}
+
+func allZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
+
+// notes gives what a scan has left out, as text.
+func notes(found toc.Summary) []string {
+	var all []string
+	for _, n := range found.Notes {
+		all = append(all, fmt.Sprintf("%q: %s", n.Path, n.Text))
+	}
+	return all
+}
+
+// A tee shows what is read through it.
+type tee struct {
+	r   io.Reader
+	see func([]byte)
+}
+
+func (t *tee) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	t.see(p[:n])
+	return n, err
+}

@@ -27,7 +27,7 @@ func (p *pass) scanArchive(ctx context.Context, store *Store, src *chunkReader) 
 			break
 		}
 		if h.Typeflag == tar.TypeReg {
-			store.indexMember(archive, h.Size)
+			store.indexMember(archive, h.Size, p.spec.key())
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -38,7 +38,9 @@ func (p *pass) scanArchive(ctx context.Context, store *Store, src *chunkReader) 
 
 // indexMember makes the index of a layer that is not compressed out of its
 // bytes; of anything else it makes nothing. It may leave some bytes unread.
-func (s *Store) indexMember(r io.Reader, size int64) error {
+// archive is the key of the index whose lock is held: a name until it is known
+// which layer it is.
+func (s *Store) indexMember(r io.Reader, size int64, archive string) error {
 	head := make([]byte, 512)
 	if size%512 != 0 || size < 1024 {
 		return nil // no tar has such a length
@@ -49,7 +51,7 @@ func (s *Store) indexMember(r io.Reader, size int64) error {
 	if blob.Sniff(head) != blob.None || !bytes.HasPrefix(head[257:], []byte("ustar")) && !allZero(head) {
 		return nil
 	}
-	f, err := s.tempFile(s.IndexPath(string(digest.FromBytes(nil))))
+	f, err := s.tempFile(s.IndexPath(digest.FromString("member of " + archive).String()))
 	if err != nil {
 		return err
 	}

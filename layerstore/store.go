@@ -119,14 +119,15 @@ func (s *Store) writeFile(path string, write func(f *os.File) error) (err error)
 	return commit(f, path)
 }
 
-// tempFile makes a file beside path, with a name of the process that is at
-// work on it.
+// tempFile makes the file that will become path. Its name is a function of
+// the path, whose lock is held, so that what a killed process left is written
+// over.
 func (s *Store) tempFile(path string) (*os.File, error) {
-	dir := filepath.Dir(path)
+	dir, base := filepath.Split(path)
 	if err := s.mkdir(dir); err != nil {
 		return nil, err
 	}
-	return os.CreateTemp(dir, ".tmp-*")
+	return os.OpenFile(filepath.Join(dir, ".tmp-"+base), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 }
 
 // commit syncs a finished temporary file, closes it and gives it its name.

@@ -23,6 +23,12 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// untilLogged waits for words of the server, which come through a pipe.
+func (s *testServer) untilLogged(words string) {
+	s.t.Helper()
+	until(s.t, fmt.Sprintf("the server says %q", words), func() bool { return strings.Contains(s.stderr.String(), words) })
+}
+
 func (s *testServer) waiting() (n int) {
 	s.t.Helper()
 	s.ask("waiting", &n)
@@ -267,9 +273,7 @@ func TestServerKilled(t *testing.T) {
 	if _, err := os.Lstat(again.path("etc", "motd")); err != nil {
 		t.Error(err)
 	}
-	if want := "note: " + s.dir + ": a mount whose server is gone was taken away"; !strings.Contains(again.stderr.String(), want) {
-		t.Errorf("notes: %s\nwant %q", again.stderr.String(), want)
-	}
+	again.untilLogged("note: " + s.dir + ": a mount whose server is gone was taken away")
 	if got := info(); got.PID != again.cmd.Process.Pid || got.Dead {
 		t.Errorf("Mounts of the new one: %+v", got)
 	}

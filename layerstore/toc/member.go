@@ -56,8 +56,11 @@ func (s *scanner) member() error {
 	} else {
 		err = s.skipUnused(size)
 	}
-	if err != nil || !keep {
-		return err
+	if err != nil {
+		return s.failEntry([]byte(e.Path), err)
+	}
+	if !keep {
+		return nil
 	}
 	return s.emit(e)
 }
@@ -253,7 +256,7 @@ func (s *scanner) hardlink(e *Entry) (keep bool, err error) {
 		return false, fmt.Errorf("hard link to %.100q: %w", s.link(), err)
 	}
 	e.Link = string(link)
-	if m, _ := splitMarker(e.Link); m != none || tooLong(link) {
+	if m, _ := splitMarker(e.Link); m != none || len(link) == 0 || tooLong(link) {
 		s.note([]byte(e.Path), fmt.Sprintf("hard link to %.100q, which no file can be: left out", link))
 		return false, nil
 	}

@@ -15,34 +15,55 @@ const (
 // other tools put such an entry somewhere inside the root.
 var errEscapes = errors.New("leads out of the root")
 
-// cleanPath makes the name of an entry a clean path as [Entry] has it, in
-// place. ".." is resolved by text: what it takes back may be a symlink, but
-// has not been looked at (docker and umoci do the same).
+// cleanPath makes the name of an entry a clean path as [Entry] has it; it may
+// be a part of name. ".." is resolved by text: what it takes back may be a
+// symlink, but has not been looked at (docker and umoci do the same).
 func cleanPath(name []byte) ([]byte, error) {
-	w := 0 // name[:w] is clean
-	for r := 0; r < len(name); {
-		n := bytes.IndexByte(name[r:], '/')
-		if n < 0 {
-			n = len(name) - r
+	// These are common: "./usr/", "/usr".
+	path := bytes.TrimRight(name, "/")
+	for {
+		if rest, ok := bytes.CutPrefix(path, []byte("./")); ok {
+			path = rest
+		} else if rest, ok := bytes.CutPrefix(path, []byte("/")); ok {
+			path = rest
+		} else {
+			break
 		}
-		elem := name[r : r+n]
-		r += n + 1
+	}
+	for rest := path; len(rest) > 0; {
+		elem := rest
+		if i := bytes.IndexByte(rest, '/'); i >= 0 {
+			elem, rest = rest[:i], rest[i+1:]
+		} else {
+			rest = nil
+		}
+		switch string(elem) {
+		case "", ".", "..":
+			return resolve(path)
+		}
+	}
+	return path, nil
+}
+
+// resolve is cleanPath for any path, at the cost of a copy.
+func resolve(path []byte) ([]byte, error) {
+	clean := make([]byte, 0, len(path))
+	for elem := range bytes.SplitSeq(path, []byte{'/'}) {
 		switch string(elem) {
 		case "", ".":
 		case "..":
-			if w == 0 {
+			if len(clean) == 0 {
 				return nil, errEscapes
 			}
-			w = max(bytes.LastIndexByte(name[:w], '/'), 0)
+			clean = clean[:max(bytes.LastIndexByte(clean, '/'), 0)]
 		default:
-			if w > 0 {
-				name[w] = '/'
-				w++
+			if len(clean) > 0 {
+				clean = append(clean, '/')
 			}
-			w += copy(name[w:], elem)
+			clean = append(clean, elem...)
 		}
 	}
-	return name[:w], nil
+	return clean, nil
 }
 
 // tooLong tells whether Linux can have no file of that path, clean or not.

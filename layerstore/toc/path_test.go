@@ -45,7 +45,11 @@ func FuzzCleanPath(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		got, err := cleanPath([]byte(name))
+		raw := []byte(name)
+		got, err := cleanPath(raw)
+		if string(raw) != name {
+			t.Fatalf("cleanPath changed %q to %q", name, raw)
+		}
 		want := path.Clean("./" + strings.TrimLeft(name, "/"))
 		if escapes := want == ".." || strings.HasPrefix(want, "../"); escapes != (err != nil) {
 			t.Fatalf("cleanPath(%q) = %q, %v; path.Clean gives %q", name, got, err, want)

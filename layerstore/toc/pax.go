@@ -101,7 +101,7 @@ func nextRecord(b []byte) (name, value, rest []byte, err error) {
 
 // readPAX reads the PAX header whose first block is in blk.
 func (s *scanner) readPAX(take func([]byte) error) error {
-	if err := s.readMeta(&s.paxBuf); err != nil {
+	if err := s.readMeta(&s.paxBuf, maxPAX); err != nil {
 		return err
 	}
 	if err := take(s.paxBuf); err != nil {

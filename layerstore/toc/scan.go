@@ -28,7 +28,7 @@ type Summary struct {
 // A Note says that a part of the layer was left out, and why.
 type Note struct {
 	Offset int64  // of the header, into the uncompressed layer
-	Path   string // of the entry as the tar has it, at most 256 bytes; may be empty
+	Path   string // of the entry, at most 256 bytes of it; empty if it is about a header
 	Text   string
 }
 
@@ -52,7 +52,7 @@ const (
 // to is not: a copy of it may be kept. Xattr values may be shared between
 // entries and must not be changed. An error from emit or src ends the scan and
 // is returned as it is; a broken stream is a [*FormatError]. Memory is bounded
-// (about 40 MiB at worst, 1 KiB as a rule), and time is linear in the length.
+// (some 20 MiB at worst, 2 KiB as a rule), and time is linear in the length.
 func Scan(src Source, emit func(*Entry) error) (Summary, error) {
 	s := scanner{src: src, emit: emit}
 	err := s.run()
@@ -84,9 +84,12 @@ type scanner struct {
 	entry  Entry
 }
 
-// maxMeta bounds PAX headers and long names; archive/tar and libarchive stop
-// at 1 MiB already.
-const maxMeta = 4 << 20
+// Bounds of what comes before an entry. archive/tar and libarchive have 1 MiB
+// for all of them.
+const (
+	maxPAX      = 4 << 20
+	maxLongName = 64 << 10 // Linux has no use for more than maxPath
+)
 
 func (s *scanner) run() error {
 	for {
@@ -96,10 +99,10 @@ func (s *scanner) run() error {
 		}
 		switch s.blk.flag() {
 		case flagGNUName:
-			err = s.readMeta(&s.nameBuf)
+			err = s.readMeta(&s.nameBuf, maxLongName)
 			s.longName, s.pending = cString(s.nameBuf), true
 		case flagGNULink:
-			err = s.readMeta(&s.linkBuf)
+			err = s.readMeta(&s.linkBuf, maxLongName)
 			s.longLink, s.pending = cString(s.linkBuf), true
 		case flagPAX, flagPAXSolaris:
 			s.pending = true
@@ -143,7 +146,7 @@ func (s *scanner) next() (bool, error) {
 	case header:
 		return true, nil
 	case !zero:
-		return false, s.fail(errors.New("neither a header nor an end mark"))
+		return false, s.fail(errors.New("no tar header, nor the end of a tar"))
 	}
 	if err := s.readBlock(&s.blk); err != nil {
 		return false, s.end(err)
@@ -173,29 +176,27 @@ func (s *scanner) end(err error) error {
 func (s *scanner) readBlock(b *block) error {
 	n, err := io.ReadFull(s.src, b[:])
 	s.off += int64(n)
-	if err == io.ErrUnexpectedEOF {
-		err = s.truncated()
+	if err == nil || err == io.EOF {
+		return err
 	}
-	s.fatal = err
-	return err
+	return s.broke(err)
 }
 
 // readInner reads a block that must be there.
 func (s *scanner) readInner(b *block) error {
 	err := s.readBlock(b)
 	if err == io.EOF {
-		err = s.truncated()
+		return s.broke(err)
 	}
-	s.fatal = err
 	return err
 }
 
-// readMeta reads the data of the header in blk into *buf.
-func (s *scanner) readMeta(buf *[]byte) error {
+// readMeta reads the data of the header in blk into *buf, limit bytes at most.
+func (s *scanner) readMeta(buf *[]byte, limit int64) error {
 	*buf = (*buf)[:0]
 	size, ok := parseNumber(s.blk.size())
-	if !ok || size < 0 || size > maxMeta {
-		return s.fail(fmt.Errorf("header of type %q is longer than %d bytes", s.blk.flag(), maxMeta))
+	if !ok || size < 0 || size > limit {
+		return s.fail(fmt.Errorf("header of type %q whose size is not in [0, %d]", s.blk.flag(), limit))
 	}
 	for left := int(size); left > 0; {
 		// In parts, so that memory is taken for what is there only.
@@ -204,11 +205,7 @@ func (s *scanner) readMeta(buf *[]byte) error {
 		n, err := io.ReadFull(s.src, (*buf)[len(*buf):len(*buf)+part])
 		s.off += int64(n)
 		if err != nil {
-			if err == io.EOF || err == io.ErrUnexpectedEOF {
-				err = s.truncated()
-			}
-			s.fatal = err
-			return err
+			return s.broke(err)
 		}
 		*buf = (*buf)[:len(*buf)+n]
 		left -= n
@@ -237,11 +234,7 @@ func (s *scanner) pass(n, padding int64) error {
 	if err == nil || err == io.EOF && got >= n {
 		return nil
 	}
-	if err == io.EOF {
-		err = s.truncated()
-	}
-	s.fatal = err
-	return err
+	return s.broke(err)
 }
 
 // skipUnused passes over the data of an entry whose type has none. Some tars
@@ -264,11 +257,16 @@ func (s *scanner) skipUnused(size int64) error {
 	return s.skip(max(size-blockSize, 0))
 }
 
-func (s *scanner) truncated() error {
-	return &FormatError{Offset: s.off, Err: io.ErrUnexpectedEOF}
+// broke keeps an error from src, or that src ends in the midst of things.
+func (s *scanner) broke(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = &FormatError{Offset: s.off, Err: io.ErrUnexpectedEOF}
+	}
+	s.fatal = err
+	return err
 }
 
-// fail is err as one about the header at hand, unless src has failed.
+// fail is err as one about the header in blk, unless src is at fault.
 func (s *scanner) fail(err error) error {
 	if s.fatal != nil {
 		return s.fatal
@@ -276,8 +274,13 @@ func (s *scanner) fail(err error) error {
 	return &FormatError{Offset: s.start, Err: err}
 }
 
+// failEntry is fail with the name of the entry.
 func (s *scanner) failEntry(name []byte, err error) error {
-	return s.fail(fmt.Errorf("%q: %w", name[:min(len(name), maxNotePath)], err))
+	fe, ok := s.fail(err).(*FormatError)
+	if !ok {
+		return s.fatal
+	}
+	return &FormatError{Offset: fe.Offset, Err: fmt.Errorf("%q: %w", name[:min(len(name), maxNotePath)], fe.Err)}
 }
 
 func (s *scanner) note(path []byte, text string) {

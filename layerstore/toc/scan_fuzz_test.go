@@ -280,7 +280,7 @@ func fromStdlib(h *tar.Header, global map[string]string) (e Entry, keep bool, er
 		}
 	case Hardlink:
 		e.Link = strings.TrimPrefix(path.Clean("/"+h.Linkname), "/")
-		if e.Link == e.Path || namesTooLong(e.Link) || strings.HasPrefix(e.Link, ".wh.") || strings.Contains(e.Link, "/.wh.") {
+		if e.Link == e.Path || e.Link == "" || namesTooLong(e.Link) || strings.HasPrefix(e.Link, ".wh.") || strings.Contains(e.Link, "/.wh.") {
 			return e, false, nil
 		}
 	}

@@ -6,8 +6,9 @@ import (
 	"fmt"
 )
 
-// maxExtents bounds the map of a sparse file; archive/tar has the same.
-const maxExtents = 1 << 20
+// maxExtents bounds the map of a sparse file. archive/tar stops at maps of
+// 1 MiB of text, which are fewer.
+const maxExtents = 1 << 18
 
 var (
 	errSparseMap  = errors.New("sparse file: the map is not a list of numbers")
@@ -67,7 +68,7 @@ func (m *sparseMap) tidy() error {
 	if m.size < 0 {
 		return fmt.Errorf("sparse file of %d bytes", m.size)
 	}
-	out := make([]Extent, 0, len(m.extents))
+	out := m.extents[:0]
 	end := int64(0)
 	for i, x := range m.extents {
 		if x.Off < end || x.Len < 0 || x.Len > m.size || x.Off > m.size-x.Len {
@@ -88,8 +89,11 @@ func (m *sparseMap) tidy() error {
 
 // holes is the map as Entry.Sparse has it: nil if there are no holes.
 func (m *sparseMap) holes() []Extent {
-	if m.size == 0 || len(m.extents) == 1 && m.extents[0].Len == m.size {
+	switch {
+	case m.size == 0 || len(m.extents) == 1 && m.extents[0].Len == m.size:
 		return nil
+	case len(m.extents) == 0:
+		return []Extent{}
 	}
 	return m.extents
 }
@@ -156,6 +160,7 @@ func (s *scanner) sparse01() (*sparseMap, error) {
 		return nil, errSparseMap
 	}
 	m := &sparseMap{extents: s.local.extents}
+	s.local.extents = nil // they are the entry's from here on
 	if len(m.extents) == 0 {
 		if err := m.addList(s.local.vals[keySparseMap]); err != nil {
 			return nil, err

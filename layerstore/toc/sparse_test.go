@@ -179,7 +179,7 @@ func TestSparseRefuses(t *testing.T) {
 		{"1.0: letters", pax10(string(tarData("1\nx\n1\n"))), "not a list"},
 		{"1.0: endless number", pax10(strings.Repeat("0", 512)), "not a list"},
 		{"1.0: a count beyond what is there", pax10(string(tarData("1000000\n1\n1\n"))), "not a list"},
-		{"1.0: too many", tarOf(tarPAX(append(sparse10, "20")...), tarFile("s", map10(make([]Extent, maxExtents+1)))), "more than 1048576 extents"},
+		{"1.0: too many", tarOf(tarPAX(append(sparse10, "20")...), tarFile("s", map10(make([]Extent, maxExtents+1)))), "more than 262144 extents"},
 		{"1.0: data shorter than the map", tarOf(tarPAX(append(sparse10, "20")...), tarFile("s", "1\n5\n3\n")), "its map tells of 515"},
 		{"old GNU in a ustar header", tarOf(tarHeader(flagGNUSparse, "s", 0)), "of a tar other than GNU"},
 		{"old GNU: no number", tarOf(tarHeader(flagGNUSparse, "s", 0, gnu, set(386, "x"))), "not a list"},

@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"mica/layerstore"
 	"mica/layerstore/blob"
+	"mica/layerstore/toc"
 	"mica/layerstore/transport"
 	"mica/overlay"
 )
@@ -121,6 +123,35 @@ func storeError(store *layerstore.Store, err error) error {
 		return &spaceError{store.Root(), err}
 	}
 	return err
+}
+
+// infos gives what the index of each layer says of it as a whole.
+func (img *openImage) infos(ctx context.Context) ([]toc.Info, error) {
+	infos := make([]toc.Info, len(img.meta.Layers))
+	for i, l := range layersOf(img.meta, img.store, nil) {
+		// The tree may be there without them.
+		if err := img.store.EnsureIndex(ctx, l.Spec); err != nil {
+			return nil, &overlay.LayerError{Layer: i, Err: err}
+		}
+		ix, err := toc.OpenIndex(img.store.IndexPath(l.Blob.ID()))
+		if err != nil {
+			return nil, &overlay.LayerError{Layer: i, Err: err}
+		}
+		infos[i] = ix.Info()
+		if err := ix.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return infos, nil
+}
+
+// shortDigest gives the first twelve digits, as docker does.
+func shortDigest(d string) string {
+	_, hex, ok := strings.Cut(d, ":")
+	if !ok || len(hex) < 12 {
+		return d
+	}
+	return hex[:12]
 }
 
 func (img *openImage) Close() error { return errors.Join(img.Image.Close(), img.meta.Close()) }

@@ -19,6 +19,7 @@ import (
 
 	"mica/fs"
 	"mica/layerstore"
+	"mica/layerstore/transport"
 )
 
 func newMount(std streams) *cobra.Command {
@@ -259,11 +260,14 @@ func newLog(w io.Writer, asJSON bool) *slog.Logger {
 // logLimit is how long the log of background servers grows, in bytes.
 const logLimit = 1 << 20
 
-// logFile opens what takes the log of background servers: $MICA_LOG, else
-// mica.log in the store. Without one the log goes nowhere.
+// logPath is where background servers log: $MICA_LOG, else mica.log in the store.
+func logPath(store *layerstore.Store) string {
+	return first(os.Getenv("MICA_LOG"), filepath.Join(store.Root(), "mica.log"))
+}
+
+// logFile opens the log of background servers. Without one the log goes nowhere.
 func (m *mounter) logFile(store *layerstore.Store) *os.File {
-	path := first(os.Getenv("MICA_LOG"), filepath.Join(store.Root(), "mica.log"))
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	f, err := os.OpenFile(logPath(store), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		m.note(err.Error() + "; what happens to the mount is not logged")
 		return nil
@@ -282,10 +286,7 @@ func (m *mounter) summary(img *openImage, show *progress, start time.Time) func(
 	if img.meta.Config.OS == "" {
 		platform = "no platform"
 	}
-	var stored int64
-	for _, l := range img.meta.Layers {
-		stored += l.Blob.Size()
-	}
+	stored := storedSize(img.meta)
 	indexed, took := show.total()
 	cost := indexSize(img)
 	return func() string {
@@ -295,6 +296,14 @@ func (m *mounter) summary(img *openImage, show *progress, start time.Time) func(
 		return fmt.Sprintf("%s (%s, %s, %s) on %s · indexed %s in %s · %s index · read-only",
 			name, platform, plural(layers, "layer"), size(stored), m.dir, size(indexed), seconds(took), size(cost))
 	}
+}
+
+// storedSize gives the bytes of an image's layers as stored.
+func storedSize(meta *transport.Image) (n int64) {
+	for _, l := range meta.Layers {
+		n += l.Blob.Size()
+	}
+	return n
 }
 
 // indexSize gives the bytes that an image costs the store.

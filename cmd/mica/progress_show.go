@@ -56,7 +56,7 @@ func (s *lines) update(took time.Duration, layers []*layerProgress) {
 	for _, l := range layers {
 		if done := time.Duration(l.done.Load()); done > 0 && !s.ended[l] {
 			s.ended[l] = true
-			fmt.Fprintf(s.w, "indexed %s: %s in %s\n", l.name, size(l.size), seconds(done))
+			fmt.Fprintf(s.w, "indexed %s, %s, after %s\n", l.name, size(l.size), seconds(done))
 		}
 	}
 	if took >= s.next {

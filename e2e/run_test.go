@@ -59,8 +59,13 @@ func waitFor(cond func() bool) bool {
 	return true
 }
 
-// ended reports that a process is gone, or only waits to be reaped.
+// ended reports that a process is gone, or only waits to be reaped: not when
+// its first thread has ended, but when all have, and so let go of /dev/fuse.
 func ended(pid int) bool {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil || len(threads) > 1 {
+		return err != nil
+	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err != nil || bytes.Contains(b, []byte(") Z "))
 }

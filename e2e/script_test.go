@@ -26,6 +26,9 @@ var update = flag.Bool("update", false, "write what the programs print into the 
 //	tree-equal A B                 two directory trees are the same in all respects
 //	wait-mount DIR                 waits until something is mounted there
 //	wait-gone DIR                  waits until nothing is
+//	wait-file FILE                 waits until there is such a file
+//	wait-exit PID                  waits until a process has ended
+//	status N COMMAND...            runs and exits with that status
 //	server DIR VAR                 the process that serves a mount, into an environment variable
 //	kill-server DIR                kills it, as kill -9 does, and waits until it is gone
 //	flip FILE OFFSET               inverts the bits of a byte; an offset below zero counts from the end
@@ -59,6 +62,9 @@ func TestScripts(t *testing.T) {
 			"tree-equal":     treeEqual,
 			"wait-mount":     waitMount,
 			"wait-gone":      waitGone,
+			"wait-file":      waitFile,
+			"wait-exit":      waitExit,
+			"status":         status,
 			"server":         serverOf,
 			"kill-server":    killServer,
 			"flip":           flip,
@@ -209,6 +215,35 @@ func waitMount(ts *testscript.TestScript, neg bool, args []string) {
 
 func waitGone(ts *testscript.TestScript, neg bool, args []string) {
 	waitScript(ts, args[0]+" is not mounted", func() bool { return !isMounted(ts, args[0]) })
+}
+
+func waitFile(ts *testscript.TestScript, neg bool, args []string) {
+	waitScript(ts, args[0]+" is there", func() bool {
+		_, err := os.Stat(ts.MkAbs(args[0]))
+		return err == nil
+	})
+}
+
+func waitExit(ts *testscript.TestScript, neg bool, args []string) {
+	pid, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	waitScript(ts, "process "+args[0]+" ends", func() bool { return ended(pid) })
+}
+
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N COMMAND...")
+	}
+	got := 0
+	err := ts.Exec(args[1], args[2:]...)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if want, err := strconv.Atoi(args[0]); got != want || err != nil {
+		ts.Fatalf("%s: exit status %d, want %s", strings.Join(args[1:], " "), got, args[0])
+	}
 }
 
 func waitScript(ts *testscript.TestScript, what string, cond func() bool) {

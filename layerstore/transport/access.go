@@ -23,6 +23,7 @@ func (e *accessError) Error() string {
 	return fmt.Sprintf("%v (mode %04o %s:%s; you are uid %d)", e.PathError, st.Mode().Perm(), userName(sys.Uid), groupName(sys.Gid), os.Geteuid())
 }
 func (e *accessError) Unwrap() error { return e.PathError }
+func (e *accessError) Hint() string  { return "" }
 func (e *accessError) Code() string  { return "permission" }
 
 func userName(uid uint32) string {

@@ -17,6 +17,9 @@ import (
 // with every image of a large project has some thousands.
 const maxMembers = 1 << 18
 
+// maxName bounds the names of members that are remembered, in bytes.
+const maxName = 4096
+
 // maxLinks bounds how many links lead from a name to its bytes.
 const maxLinks = 16
 
@@ -46,27 +49,30 @@ func readArchive(ctx context.Context, src blob.Source, owns closers) (*archive, 
 	a := &archive{src: src, members: map[string]member{}, closers: owns}
 	in := io.NewSectionReader(src, 0, src.Size())
 	tr := tar.NewReader(in)
+	var last string
 	for n := 0; ; n++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		at, _ := in.Seek(0, io.SeekCurrent)
 		hdr, err := tr.Next()
 		switch {
-		case err == io.EOF:
+		case err == io.EOF && src.Size() > 0:
 			return a, nil
+		case err == io.EOF:
+			return nil, errNotTar
 		case n == 0 && (errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF)):
 			return nil, errNotTar
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			a.cut = &TruncatedError{Size: src.Size()}
 			return a, nil
 		case errors.Is(err, tar.ErrHeader):
-			return nil, corrupt("tar header after "+fmt.Sprint(at), "invalid")
+			return nil, corrupt("the archive", "no tar header follows %q", last)
 		case err != nil:
 			return nil, err
 		case n == maxMembers:
 			return nil, &NotImageError{Text: fmt.Sprintf("a tar file of more than %d members is no image", maxMembers)}
 		}
+		last = hdr.Name
 		// The reader stands where the data begins.
 		off, _ := in.Seek(0, io.SeekCurrent)
 		if !a.add(hdr, off) {
@@ -96,7 +102,7 @@ func (a *archive) add(hdr *tar.Header, off int64) bool {
 	default:
 		return true
 	}
-	if name != "" {
+	if name != "" && len(name) <= maxName {
 		a.members[name] = m
 	}
 	if !m.link && !m.sparse && m.size > a.src.Size()-off {
@@ -132,10 +138,12 @@ func (a *archive) open(name string) (*source, error) {
 	for range maxLinks {
 		m, ok := a.members[at]
 		switch {
-		case a.cut != nil && (!ok || at == a.cutName):
+		case a.cut != nil && ok && at == a.cutName:
+			return nil, &TruncatedError{Size: a.cut.Size, Inside: a.cut.Inside, Want: a.cut.Want, asked: true}
+		case a.cut != nil && !ok:
 			return nil, a.cut
 		case !ok && at == name:
-			return nil, &iofs.PathError{Op: "open", Path: name, Err: iofs.ErrNotExist}
+			return nil, notExist(name)
 		case !ok:
 			return nil, corrupt(name, "links to %q, which is not in the archive", at)
 		case m.link && m.target == "":
@@ -149,6 +157,10 @@ func (a *archive) open(name string) (*source, error) {
 		}
 	}
 	return nil, corrupt(name, "more than %d links lead on from it", maxLinks)
+}
+
+func notExist(name string) error {
+	return &iofs.PathError{Op: "open", Path: name, Err: iofs.ErrNotExist}
 }
 
 func (a *archive) close() error { return a.closers.close() }

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"encoding/json"
 	"fmt"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -10,8 +9,8 @@ import (
 // parseConfig reads the config of an image (image-spec config.md).
 func parseConfig(object string, raw []byte) (ocispec.Image, error) {
 	var cfg ocispec.Image
-	if err := json.Unmarshal(raw, &cfg); err != nil {
-		return cfg, corrupt(object, "%v", err)
+	if err := decode(object, raw, &cfg); err != nil {
+		return cfg, err
 	}
 	for i, d := range cfg.RootFS.DiffIDs {
 		if err := d.Validate(); err != nil {

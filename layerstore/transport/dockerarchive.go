@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"encoding/json"
 
 	"path"
 	"strings"
@@ -43,8 +42,8 @@ func newDockerArchive(fs *archive) (*dockerArchive, error) {
 
 func parseDockerManifest(raw []byte) ([]dockerImage, error) {
 	var images []dockerImage
-	if err := json.Unmarshal(raw, &images); err != nil {
-		return nil, corrupt(manifestName, "%v", err)
+	if err := decode(manifestName, raw, &images); err != nil {
+		return nil, err
 	}
 	if len(images) > maxImages {
 		return nil, corrupt(manifestName, "%d images; more than %d are not read", len(images), maxImages)
@@ -125,19 +124,8 @@ func (a *dockerArchive) platforms(_ context.Context, e entry) []*ocispec.Platfor
 	return []*ocispec.Platform{&cfg.Platform}
 }
 
-func (a *dockerArchive) image(ctx context.Context, entries []entry, want platform) (*Image, error) {
-	at := 0
-	if len(entries) > 1 {
-		var list []*ocispec.Platform
-		for _, e := range entries {
-			list = append(list, a.platforms(ctx, e)[0])
-		}
-		var err error
-		if at, err = want.best(list); err != nil {
-			return nil, err
-		}
-	}
-	saved := a.images[entries[at].number]
+func (a *dockerArchive) image(ctx context.Context, e entry, want platform) (*Image, error) {
+	saved := a.images[e.number]
 	img := &Image{}
 	var err error
 	if img.Config, img.RawConfig, img.ConfigDigest, err = a.config(saved); err != nil {
@@ -154,6 +142,9 @@ func (a *dockerArchive) image(ctx context.Context, entries []entry, want platfor
 	}
 	opened := map[string]*Layer{}
 	for i, name := range saved.Layers {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if err := openMember(a.files, &img.Layers[i], name, layerName(i, len(saved.Layers)), opened); err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package transport
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,8 +36,8 @@ type document struct {
 
 func parseDocument(object string, raw []byte) (*document, error) {
 	var d document
-	if err := json.Unmarshal(raw, &d); err != nil {
-		return nil, corrupt(object, "%v", err)
+	if err := decode(object, raw, &d); err != nil {
+		return nil, err
 	}
 	switch {
 	case d.SchemaVersion == 1 || d.FSLayers != nil:
@@ -51,6 +52,19 @@ func parseDocument(object string, raw []byte) (*document, error) {
 		return nil, corrupt(object, "%d layers; more than %d are not read", len(d.Layers), maxLayers)
 	}
 	return &d, nil
+}
+
+// decode reads a JSON file, with errors that do not speak of Go.
+func decode(object string, raw []byte, v any) error {
+	err := json.Unmarshal(raw, v)
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		return corrupt(object, "a JSON %s at offset %d, where something else belongs", kind.Value, kind.Offset)
+	}
+	if err != nil {
+		return corrupt(object, "not right as JSON: %v", err)
+	}
+	return nil
 }
 
 func (d *document) isIndex() bool { return d.Manifests != nil }
@@ -75,11 +89,11 @@ var artifacts = []struct{ mediaType, name string }{
 }
 
 // checkImage refuses what has no root filesystem.
-func (d *document) checkImage() error {
+func (d *document) checkImage(object string) error {
 	what := d.ArtifactType
 	switch {
 	case d.Config == nil && what == "":
-		what = cmp.Or(d.MediaType, "a JSON file without a config")
+		return corrupt(object, "has neither a config nor manifests")
 	case d.Config != nil && isConfigType(d.Config.MediaType):
 		return nil
 	case d.Config != nil && (what == "" || what == ocispec.MediaTypeEmptyJSON):

@@ -1,9 +1,11 @@
 package transport
 
 import (
+	"cmp"
 	"fmt"
 	iofs "io/fs"
 	"strings"
+	"unicode"
 
 	"github.com/docker/go-units"
 )
@@ -14,13 +16,14 @@ import (
 
 // A ReferenceError says that what was typed cannot name an image.
 type ReferenceError struct {
+	what    string // what it should be; "" is a reference
 	Ref     string
 	Reason  string
 	Suggest string // what may have been meant, or ""
 }
 
 func (e *ReferenceError) Error() string {
-	return fmt.Sprintf("invalid reference %q: %s", e.Ref, e.Reason)
+	return fmt.Sprintf("invalid %s %q: %s", cmp.Or(e.what, "reference"), e.Ref, e.Reason)
 }
 func (e *ReferenceError) Code() string { return "bad-ref" }
 func (e *ReferenceError) Hint() string {
@@ -43,12 +46,12 @@ const shownNames = 8
 
 func (e *NotFoundError) Error() string {
 	if len(e.Has) == 0 {
-		return e.Text
+		return oneLine(e.Text)
 	}
-	return fmt.Sprintf("%s (has: %s)", e.Text, shorten(e.Has))
+	return oneLine(fmt.Sprintf("%s (has: %s)", e.Text, shorten(e.Has)))
 }
 func (e *NotFoundError) Code() string         { return "not-found" }
-func (e *NotFoundError) Hint() string         { return e.hint }
+func (e *NotFoundError) Hint() string         { return oneLine(e.hint) }
 func (e *NotFoundError) Is(target error) bool { return target == iofs.ErrNotExist }
 
 func shorten(names []string) string {
@@ -64,7 +67,7 @@ type AmbiguousError struct {
 }
 
 func (e *AmbiguousError) Error() string {
-	return fmt.Sprintf("holds %d images, name one: %s", len(e.Choices), shorten(e.Choices))
+	return oneLine(fmt.Sprintf("holds %d images, name one: %s", len(e.Choices), shorten(e.Choices)))
 }
 func (e *AmbiguousError) Code() string { return "ambiguous" }
 func (e *AmbiguousError) Hint() string { return "" }
@@ -75,9 +78,9 @@ type NotImageError struct {
 	hint string
 }
 
-func (e *NotImageError) Error() string { return e.Text }
+func (e *NotImageError) Error() string { return oneLine(e.Text) }
 func (e *NotImageError) Code() string  { return "not-image" }
-func (e *NotImageError) Hint() string  { return e.hint }
+func (e *NotImageError) Hint() string  { return oneLine(e.hint) }
 
 // An UnsupportedError says that the image is sound but cannot be served.
 type UnsupportedError struct {
@@ -85,9 +88,9 @@ type UnsupportedError struct {
 	hint string
 }
 
-func (e *UnsupportedError) Error() string { return e.Text }
+func (e *UnsupportedError) Error() string { return oneLine(e.Text) }
 func (e *UnsupportedError) Code() string  { return "media-type" }
-func (e *UnsupportedError) Hint() string  { return e.hint }
+func (e *UnsupportedError) Hint() string  { return oneLine(e.hint) }
 
 // A PlatformError says that the image is not to be had for the platform that
 // was asked for.
@@ -100,14 +103,14 @@ func (e *PlatformError) Error() string {
 	if len(e.Has) == 0 {
 		return "no " + e.Want
 	}
-	return fmt.Sprintf("no %s (has: %s)", e.Want, shorten(e.Has))
+	return oneLine(fmt.Sprintf("no %s (has: %s)", e.Want, shorten(e.Has)))
 }
 func (e *PlatformError) Code() string { return "platform" }
 func (e *PlatformError) Hint() string {
 	if len(e.Has) == 0 {
 		return ""
 	}
-	return "--platform " + e.Has[0]
+	return oneLine("--platform " + e.Has[0])
 }
 
 // A CorruptError says that a part of the image is damaged, missing, or not
@@ -119,7 +122,7 @@ type CorruptError struct {
 	missing bool // the blob is not there
 }
 
-func (e *CorruptError) Error() string { return e.Object + ": " + e.Reason }
+func (e *CorruptError) Error() string { return oneLine(e.Object + ": " + e.Reason) }
 func (e *CorruptError) Code() string  { return "corrupt" }
 func (e *CorruptError) Hint() string  { return "" }
 
@@ -132,6 +135,8 @@ type TruncatedError struct {
 	Size   int64  // of the archive, in bytes
 	Inside string // "layer 4/5", else the name of the member; "" between members
 	Want   int64  // length of that member, in bytes
+
+	asked bool // it was that member which was to be opened
 }
 
 func (e *TruncatedError) Error() string {
@@ -139,8 +144,38 @@ func (e *TruncatedError) Error() string {
 	if e.Inside == "" {
 		return fmt.Sprintf("ends at %s inside a header: incomplete download?", size)
 	}
-	return fmt.Sprintf("ends at %s inside %s, which should be %s long: incomplete download?",
-		size, e.Inside, units.HumanSizeWithPrecision(float64(e.Want), 3))
+	return oneLine(fmt.Sprintf("ends at %s inside %s, which should be %s long: incomplete download?",
+		size, e.Inside, units.HumanSizeWithPrecision(float64(e.Want), 3)))
 }
 func (e *TruncatedError) Code() string { return "truncated" }
 func (e *TruncatedError) Hint() string { return "" }
+
+// A RemoteError says that an image is named that lies in a registry, or in the
+// store of another tool.
+type RemoteError struct {
+	Ref string
+}
+
+func (e *RemoteError) Error() string {
+	return "only images in files and directories are read, none of registries or of other tools' stores"
+}
+func (e *RemoteError) Code() string { return "remote" }
+func (e *RemoteError) Hint() string { return oneLine("copy it: skopeo copy " + e.Ref + " oci:DIR:TAG") }
+
+// maxText bounds the text of an error, in bytes.
+const maxText = 2000
+
+// oneLine takes out what would break a line or speak to the terminal: names
+// out of an image are anything, and of any length.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "") + "…"
+	}
+	return s
+}

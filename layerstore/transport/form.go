@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,8 +21,8 @@ type form interface {
 	find(ctx context.Context, d digest.Digest) (entry, error)
 	// platforms gives those that an entry is there for; nil is not known.
 	platforms(ctx context.Context, e entry) []*ocispec.Platform
-	// image opens the entry that fits the platform best.
-	image(ctx context.Context, entries []entry, want platform) (*Image, error)
+	// image opens an entry, for the platform that fits best.
+	image(ctx context.Context, e entry, want platform) (*Image, error)
 	close() error
 }
 
@@ -99,35 +100,34 @@ func (e entry) fits(typed string, rule func(typed, stored string) bool) bool {
 	return slices.ContainsFunc(e.names, func(stored string) bool { return rule(typed, stored) })
 }
 
-// choose gives the entries that the location selects: more than one only where
-// they differ by platform alone.
-func choose(ctx context.Context, f form, entries []entry, at location) ([]entry, error) {
+// choose gives the entry that the location selects.
+func choose(ctx context.Context, f form, entries []entry, at location, want platform) (entry, error) {
 	sel := at.sel
 	switch {
 	case sel.digest != "":
 		for _, e := range entries {
 			if e.digest == sel.digest {
-				return []entry{e}, nil
+				return e, nil
 			}
 		}
 		e, err := f.find(ctx, sel.digest)
 		if absent(err) {
-			return nil, &NotFoundError{Text: "digest " + sel.digest.String() + " not found", Has: shownNamesOf(entries)}
+			err = &NotFoundError{Text: "digest " + sel.digest.String() + " not found", Has: selectorsOf(entries)}
 		}
-		return []entry{e}, err
+		return e, err
 	case len(entries) == 0:
-		return nil, &NotFoundError{Text: "holds no image"}
+		return entry{}, &NotFoundError{Text: "holds no image"}
 	case sel.number > len(entries):
-		return nil, &NotFoundError{Text: "image @" + strconv.Itoa(sel.number-1) + " not found, there are " + strconv.Itoa(len(entries))}
+		return entry{}, &NotFoundError{Text: fmt.Sprintf("image @%d not found", sel.number-1), Has: selectorsOf(entries)}
 	case sel.number > 0:
-		return entries[sel.number-1:][:1], nil
+		return entries[sel.number-1], nil
 	case sel.name != "":
-		return chooseName(ctx, f, entries, at)
+		return chooseName(ctx, f, entries, at, want)
 	}
-	return onePlatformEach(ctx, f, entries, at)
+	return chooseOnly(ctx, f, entries, at, want)
 }
 
-func chooseName(ctx context.Context, f form, entries []entry, at location) ([]entry, error) {
+func chooseName(ctx context.Context, f form, entries []entry, at location, want platform) (entry, error) {
 	for _, rule := range nameRules {
 		var found []entry
 		for _, e := range entries {
@@ -136,10 +136,10 @@ func chooseName(ctx context.Context, f form, entries []entry, at location) ([]en
 			}
 		}
 		if len(found) > 0 {
-			return onePlatformEach(ctx, f, found, at)
+			return chooseOnly(ctx, f, found, at, want)
 		}
 	}
-	has := shownNamesOf(entries)
+	has := selectorsOf(entries)
 	what := "tag"
 	if strings.ContainsAny(at.sel.name, "/:") {
 		what = "image"
@@ -148,27 +148,18 @@ func chooseName(ctx context.Context, f form, entries []entry, at location) ([]en
 	if near := similar(at.sel.name, has); len(near) > 0 && len(has) > 1 {
 		e.hint = "similar: " + strings.Join(near, ", ")
 	}
-	return nil, e
+	return entry{}, e
 }
 
-// onePlatformEach accepts several entries if no two are for one platform and
-// the names do not tell them apart, as some tools write a multi-platform image.
-func onePlatformEach(ctx context.Context, f form, entries []entry, at location) ([]entry, error) {
+// chooseOnly gives the only entry, or the one for the platform where entries
+// of one name differ by platform, as some tools write a multi-platform image.
+func chooseOnly(ctx context.Context, f form, entries []entry, at location, want platform) (entry, error) {
 	if len(entries) == 1 {
-		return entries, nil
+		return entries[0], nil
 	}
-	seen := map[string]bool{}
-	distinct := true
-	for _, e := range entries {
-		list := formatAll(f.platforms(ctx, e))
-		if len(list) != 1 || seen[list[0]] || !slices.Equal(e.names, entries[0].names) {
-			distinct = false
-			break
-		}
-		seen[list[0]] = true
-	}
-	if distinct {
-		return entries, nil
+	if list := platformEach(ctx, f, entries); list != nil {
+		i, err := want.best(list)
+		return entries[max(i, 0)], err
 	}
 	err := &AmbiguousError{}
 	named := map[string]bool{}
@@ -181,14 +172,39 @@ func onePlatformEach(ctx context.Context, f form, entries []entry, at location) 
 		named[choice] = true
 		err.Choices = append(err.Choices, choice)
 	}
-	return nil, err
+	return entry{}, err
 }
 
-func shownNamesOf(entries []entry) []string {
-	var out []string
+// platformEach gives the platform of each entry if they have one each, no two
+// the same, and nothing else tells them apart; else nil.
+func platformEach(ctx context.Context, f form, entries []entry) []*ocispec.Platform {
+	if len(entries) > maxManifests {
+		return nil
+	}
+	var all []*ocispec.Platform
+	seen := map[string]bool{}
 	for _, e := range entries {
-		name := strings.TrimPrefix(e.selector(), ":")
-		if !slices.Contains(out, name) {
+		if !slices.Equal(e.names, entries[0].names) {
+			return nil
+		}
+		own := f.platforms(ctx, e)
+		text := formatAll(own)
+		if len(own) != 1 || len(text) != 1 || seen[text[0]] {
+			return nil
+		}
+		seen[text[0]] = true
+		all = append(all, own[0])
+	}
+	return all
+}
+
+// selectorsOf gives the names of entries for an error, each once.
+func selectorsOf(entries []entry) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, e := range entries {
+		if name := strings.TrimPrefix(e.selector(), ":"); !seen[name] {
+			seen[name] = true
 			out = append(out, name)
 		}
 	}

@@ -90,7 +90,7 @@ func openFrom(ctx context.Context, f form, at location, want platform) (*Image, 
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := choose(ctx, f, entries, at)
+	chosen, err := choose(ctx, f, entries, at, want)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func openFrom(ctx context.Context, f form, at location, want platform) (*Image, 
 	if err != nil {
 		return nil, err
 	}
-	img.Name, img.Source = at.names(chosen[0], img)
+	img.Name, img.Source = at.names(chosen, img)
 	img.form = f
 	return img, nil
 }

@@ -39,10 +39,7 @@ func locate(ref string) (location, error) {
 	rest := ref
 	for _, scheme := range remoteSchemes {
 		if strings.HasPrefix(ref, scheme) {
-			return at, &UnsupportedError{
-				Text: fmt.Sprintf("%s images are not read, only those in files and directories", strings.TrimRight(scheme, ":/")),
-				hint: fmt.Sprintf("fetch it: skopeo copy %s oci:DIR:TAG", ref),
-			}
+			return at, &RemoteError{ref}
 		}
 	}
 	for _, scheme := range schemes {
@@ -56,7 +53,7 @@ func locate(ref string) (location, error) {
 		if at.scheme == "" && !looksLikePath(rest) {
 			return at, noSuchName(ref)
 		}
-		return at, pathError(err)
+		return at, at.pathError(err)
 	}
 	at.path = path
 	at.sel, err = parseSelector(ref, tail)
@@ -79,7 +76,7 @@ func splitPath(s string) (path, tail string, err error) {
 		}
 	}
 	if err == nil { // nothing but ":TAG"
-		err = &iofs.PathError{Op: "open", Path: s, Err: iofs.ErrNotExist}
+		err = notExist(s)
 	}
 	return "", "", err
 }
@@ -140,7 +137,7 @@ func (at location) names(e entry, img *Image) (name, source string) {
 	}
 	if at.sel.name != "" {
 		source += ":" + at.sel.name
-	} else if stored != "" {
+	} else if stored != "" && oneLine(stored) == stored {
 		source += ":" + stored
 	}
 	if d := img.Manifest.Digest; d != "" {
@@ -153,14 +150,18 @@ func (at location) names(e entry, img *Image) (name, source string) {
 
 // pathError tells of a path that cannot be opened, in more words where those
 // of the system leave the reader alone.
-func pathError(err error) error {
+func (at location) pathError(err error) error {
 	var pe *iofs.PathError
 	if !errors.As(err, &pe) {
 		return err
 	}
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
-		return &NotFoundError{Text: fmt.Sprintf("%s: no such file or directory", pe.Path), hint: similarPaths(pe.Path)}
+		e := &NotFoundError{Text: "no such file or directory", hint: similarPaths(pe.Path)}
+		if pe.Path != at.typed {
+			e.Text = pe.Path + ": " + e.Text
+		}
+		return e
 	case errors.Is(err, iofs.ErrPermission):
 		return &accessError{pe}
 	}

@@ -1,9 +1,11 @@
 package transport
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,7 +32,8 @@ func parseName(s string) (reference.Named, error) {
 }
 
 var (
-	anchoredTag = regexp.MustCompile("^" + reference.TagRegexp.String() + "$")
+	wholeTag    = regexp.MustCompile("^" + reference.TagRegexp.String() + "$")
+	wholeDigest = regexp.MustCompile("^" + reference.DigestRegexp.String() + "$")
 	hexID       = regexp.MustCompile("^[0-9a-f]{64}$")
 )
 
@@ -49,9 +52,9 @@ func nameFault(s string, err error) string {
 		return "64 hexadecimal digits are an ID, not a name"
 	case errors.Is(err, reference.ErrNameTooLong):
 		return "the name is longer than 255 characters"
-	case hasDigest && !reference.DigestRegexp.MatchString(dig):
+	case hasDigest && !wholeDigest.MatchString(dig):
 		return fmt.Sprintf("%q is no digest", dig)
-	case tagAt >= 0 && !anchoredTag.MatchString(name[tagAt+1:]):
+	case tagAt >= 0 && !wholeTag.MatchString(name[tagAt+1:]):
 		return fmt.Sprintf("%q is no tag: at most 128 letters, digits, _ . -, the first neither . nor -", name[tagAt+1:])
 	case strings.ToLower(name) != name && lowerName(s) != s:
 		return "repository names are lower case"
@@ -103,17 +106,15 @@ func noSuchName(s string) error {
 		e.hint = "for a file or directory write ./" + s
 		return e
 	}
-	e.hint = fmt.Sprintf("fetch it: skopeo copy docker://%s oci:DIR:TAG", s)
+	// As written the copy can be mounted by the name that was typed, if that is short.
+	e.hint = fmt.Sprintf("fetch it: skopeo copy docker://%s oci:%s", s, path.Base(s))
 	return e
 }
 
 // similarPaths gives a hint with names beside a path that does not exist.
-func similarPaths(path string) string {
-	dir, base := filepath.Split(path)
-	files, err := os.ReadDir(filepath.Clean("./" + dir))
-	if filepath.IsAbs(path) {
-		files, err = os.ReadDir(dir)
-	}
+func similarPaths(name string) string {
+	dir, base := filepath.Split(name)
+	files, err := os.ReadDir(cmp.Or(dir, "."))
 	if err != nil {
 		return ""
 	}
@@ -151,7 +152,9 @@ func similar(s string, names []string) []string {
 	slices.SortStableFunc(found, func(a, b near) int { return a.dist - b.dist })
 	var out []string
 	for _, n := range found[:min(3, len(found))] {
-		out = append(out, n.name)
+		if n.dist <= found[0].dist+1 {
+			out = append(out, n.name)
+		}
 	}
 	return out
 }

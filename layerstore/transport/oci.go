@@ -1,15 +1,12 @@
 package transport
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	_ "crypto/sha256" // the algorithms that go-digest can check
 	_ "crypto/sha512"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -24,9 +21,12 @@ const (
 	maxConfig   = 8 << 20
 )
 
-// maxIndexes bounds how many nested indexes are read for one image, and so
-// their depth.
-const maxIndexes = 256
+// How much an index may lead to: nested indexes, and so their depth, and
+// manifests. Multi-platform images have some dozens of manifests in one index.
+const (
+	maxIndexes   = 64
+	maxManifests = 1024
+)
 
 // A layout is the OCI form: blobs by digest and an index of what is there.
 // skopeo's dir: is the same with other file names and a single entry.
@@ -81,8 +81,8 @@ func checkLayoutVersion(fs files) error {
 		return err
 	}
 	var v ocispec.ImageLayout
-	if err := json.Unmarshal(raw, &v); err != nil {
-		return corrupt(layoutName, "%v", err)
+	if err := decode(layoutName, raw, &v); err != nil {
+		return err
 	}
 	if !strings.HasPrefix(v.Version, "1.") {
 		return &UnsupportedError{Text: fmt.Sprintf("image layout of version %q: cannot read (can: 1)", v.Version)}
@@ -129,10 +129,12 @@ func (l *layout) list(context.Context) ([]entry, error) {
 		images = roots // only artifacts: opened, they are refused by name
 	}
 	var entries []entry
+	at := map[digest.Digest]int{}
 	for _, d := range images {
-		i := slices.IndexFunc(entries, func(e entry) bool { return e.digest == d.Digest })
-		if i < 0 {
+		i, ok := at[d.Digest]
+		if !ok {
 			i = len(entries)
+			at[d.Digest] = i
 			entries = append(entries, entry{scheme: l.scheme, number: i, digest: d.Digest, desc: d})
 		}
 		for _, name := range namesOf(d) {
@@ -174,7 +176,7 @@ func (l *layout) find(_ context.Context, d digest.Digest) (entry, error) {
 }
 
 func (l *layout) platforms(ctx context.Context, e entry) []*ocispec.Platform {
-	found, err := l.manifests(ctx, []ocispec.Descriptor{e.desc})
+	found, err := l.manifests(ctx, e.desc)
 	if err != nil {
 		return nil
 	}
@@ -206,14 +208,14 @@ func (l *layout) platformOf(d ocispec.Descriptor) *ocispec.Platform {
 	return &cfg.Platform
 }
 
-// manifests gives the image manifests that descriptors lead to, through any
+// manifests gives the image manifests that a descriptor leads to, through any
 // indexes. Those that are not here, as other platforms of an image that was
 // saved for one, are left out unless nothing else is left.
-func (l *layout) manifests(ctx context.Context, descs []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+func (l *layout) manifests(ctx context.Context, root ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	var found, missing []ocispec.Descriptor
 	seen := map[digest.Digest]bool{}
 	indexes := 0
-	for queue := descs; len(queue) > 0; {
+	for queue := []ocispec.Descriptor{root}; len(queue) > 0; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -222,7 +224,9 @@ func (l *layout) manifests(ctx context.Context, descs []ocispec.Descriptor) ([]o
 		if seen[d.Digest] {
 			continue
 		}
-		seen[d.Digest] = true
+		if seen[d.Digest] = true; len(seen) > maxManifests {
+			return nil, corrupt("index "+root.Digest.String(), "too large: more than %d manifests", maxManifests)
+		}
 		if isManifestType(d.MediaType) && d.Platform != nil {
 			if l.holds(d) {
 				found = append(found, d)
@@ -243,10 +247,10 @@ func (l *layout) manifests(ctx context.Context, descs []ocispec.Descriptor) ([]o
 			found = append(found, d)
 			continue
 		}
-		if indexes++; indexes > maxIndexes {
-			return nil, corrupt("index "+d.Digest.String(), "more than %d indexes lead on from there", maxIndexes)
+		if indexes++; indexes > maxIndexes || len(doc.Manifests) > maxManifests {
+			return nil, corrupt("index "+d.Digest.String(), "too large: more than %d manifests or %d nested indexes", maxManifests, maxIndexes)
 		}
-		queue = append(slices.Clone(queue), slices.DeleteFunc(slices.Clone(doc.Manifests), besideImages)...)
+		queue = slices.Concat(queue, slices.DeleteFunc(doc.Manifests, besideImages))
 	}
 	switch {
 	case len(found) == 0 && len(missing) > 0:
@@ -261,12 +265,8 @@ func isManifestType(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageManifest || mediaType == mediaTypeDockerManifest
 }
 
-func (l *layout) image(ctx context.Context, entries []entry, want platform) (*Image, error) {
-	var roots []ocispec.Descriptor
-	for _, e := range entries {
-		roots = append(roots, e.desc)
-	}
-	found, err := l.manifests(ctx, roots)
+func (l *layout) image(ctx context.Context, e entry, want platform) (*Image, error) {
+	found, err := l.manifests(ctx, e.desc)
 	if err != nil {
 		return nil, err
 	}
@@ -274,6 +274,9 @@ func (l *layout) image(ctx context.Context, entries []entry, want platform) (*Im
 	if len(found) > 1 {
 		list := make([]*ocispec.Platform, len(found))
 		for i, d := range found {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			list[i] = l.platformOf(d)
 		}
 		if at, err = want.best(list); err != nil {
@@ -289,7 +292,7 @@ func (l *layout) load(ctx context.Context, d ocispec.Descriptor, want platform) 
 	if err != nil {
 		return nil, err
 	}
-	if err := doc.checkImage(); err != nil {
+	if err := doc.checkImage(withDigest("manifest", d.Digest)); err != nil {
 		return nil, err
 	}
 	d.MediaType, d.Data = cmp.Or(d.MediaType, doc.MediaType, ocispec.MediaTypeImageManifest), nil
@@ -301,7 +304,8 @@ func (l *layout) load(ctx context.Context, d ocispec.Descriptor, want platform) 
 	if img.Config, err = parseConfig(object, img.RawConfig); err != nil {
 		return nil, err
 	}
-	if err := want.check(img.Config.Platform); err != nil {
+	// An index knows better: many configs are of the builder's platform.
+	if err := want.check(*cmp.Or(d.Platform, &img.Config.Platform)); err != nil {
 		return nil, err
 	}
 	if err := refuseWindows(img.Config.Platform); err != nil {
@@ -346,7 +350,7 @@ func (l *layout) openLayer(layer *Layer, object string, d ocispec.Descriptor) er
 // member only.
 func inLayer(err error, object string) error {
 	var cut *TruncatedError
-	if errors.As(err, &cut) && cut.Inside != "" {
+	if errors.As(err, &cut) && cut.asked {
 		return &TruncatedError{Size: cut.Size, Inside: object, Want: cut.Want}
 	}
 	return err
@@ -406,7 +410,8 @@ func (l *layout) open(object string, d ocispec.Descriptor) (*source, error) {
 		if err := d.Digest.Validate(); err != nil {
 			return nil, corrupt(object, "digest %q: %v", string(d.Digest), err)
 		}
-		src := &source{SectionReader: io.NewSectionReader(bytes.NewReader(d.Data), 0, int64(len(d.Data))), id: d.Digest.String()}
+		src := bytesSource(d.Data)
+		src.id = d.Digest.String()
 		return src, checkSize(object, src, d)
 	}
 	src, err := l.openBlob(d.Digest)

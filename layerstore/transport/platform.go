@@ -27,7 +27,7 @@ func wantedPlatform(s string) (platform, error) {
 	}
 	p, err := platforms.Parse(s)
 	if err != nil {
-		return platform{}, &ReferenceError{Ref: s, Reason: "a platform is os/arch[/variant], as linux/arm64/v8"}
+		return platform{}, &ReferenceError{what: "platform", Ref: s, Reason: "it is os/arch[/variant], as linux/arm64/v8"}
 	}
 	return platform{platforms.Only(p), platforms.Format(platforms.Normalize(p)), true}, nil
 }

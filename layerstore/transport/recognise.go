@@ -6,7 +6,6 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"mica/layerstore/blob"
@@ -25,14 +24,14 @@ const (
 func (at location) open(ctx context.Context, o Options) (form, error) {
 	st, err := os.Stat(at.path)
 	if err != nil {
-		return nil, pathError(err)
+		return nil, at.pathError(err)
 	}
 	if st.IsDir() {
 		return at.openDirectory()
 	}
 	src, err := openFile(at.path)
 	if err != nil {
-		return nil, pathError(err)
+		return nil, at.pathError(err)
 	}
 	switch at.scheme {
 	case "rootfs":
@@ -46,6 +45,9 @@ func (at location) open(ctx context.Context, o Options) (form, error) {
 		return nil, e
 	}
 	fs, err := openArchive(ctx, src, o)
+	if errors.Is(err, errNotTar) && st.Size() == 0 {
+		return nil, &NotImageError{Text: "an empty file"}
+	}
 	if errors.Is(err, errNotTar) {
 		return nil, &NotImageError{Text: "no image: neither a tar file nor a directory"}
 	}
@@ -74,11 +76,7 @@ func (at location) openDirectory() (form, error) {
 	case at.scheme == "dir" || has(fs, manifestName):
 		return newSkopeoDir(fs), nil
 	}
-	e := &NotImageError{Text: "a directory, but no image: neither oci-layout+index.json nor skopeo's manifest.json"}
-	if !strings.HasPrefix(at.typed, "/") && !strings.HasPrefix(at.typed, ".") {
-		e.hint = fmt.Sprintf("the directory %s was taken; a stored image of that name is not known", filepath.Clean(at.path))
-	}
-	return nil, e
+	return nil, &NotImageError{Text: "a directory, but no image: neither oci-layout+index.json nor skopeo's manifest.json"}
 }
 
 // openArchive reads the headers of a tar file, which may be compressed.

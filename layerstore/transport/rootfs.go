@@ -19,7 +19,7 @@ func (r *rootfs) find(_ context.Context, d digest.Digest) (entry, error) {
 
 func (r *rootfs) platforms(context.Context, entry) []*ocispec.Platform { return nil }
 
-func (r *rootfs) image(context.Context, []entry, platform) (*Image, error) {
+func (r *rootfs) image(context.Context, entry, platform) (*Image, error) {
 	return &Image{Layers: []Layer{{Blob: r.src}}}, nil
 }
 

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,11 @@ func (s *source) Close() error {
 		return nil
 	}
 	return s.file.Close()
+}
+
+// bytesSource gives a blob in memory, without an ID.
+func bytesSource(b []byte) *source {
+	return &source{SectionReader: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))}
 }
 
 // section gives n bytes of src from off on. Without a digest it is named by

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,8 +60,8 @@ func newV1Archive(fs *archive) (*v1Archive, error) {
 // parseRepositories gives the names of each ID.
 func parseRepositories(raw []byte) (map[string][]string, error) {
 	var repos map[string]map[string]string
-	if err := json.Unmarshal(raw, &repos); err != nil {
-		return nil, corrupt(repositoriesName, "%v", err)
+	if err := decode(repositoriesName, raw, &repos); err != nil {
+		return nil, err
 	}
 	names := map[string][]string{}
 	for repo, tags := range repos {
@@ -108,10 +107,7 @@ func (a *v1Archive) config(id string) (cfg v1Config, raw []byte, err error) {
 	if err != nil {
 		return cfg, nil, err
 	}
-	if err := json.Unmarshal(raw, &cfg); err != nil {
-		return cfg, nil, corrupt(name, "%v", err)
-	}
-	return cfg, raw, nil
+	return cfg, raw, decode(name, raw, &cfg)
 }
 
 func (a *v1Archive) close() error { return a.files.close() }
@@ -136,8 +132,8 @@ func (a *v1Archive) platforms(_ context.Context, e entry) []*ocispec.Platform {
 	return []*ocispec.Platform{{OS: cfg.OS, Architecture: cfg.Arch, Variant: cfg.Variant}}
 }
 
-func (a *v1Archive) image(_ context.Context, entries []entry, want platform) (*Image, error) {
-	top := a.ids[entries[0].number]
+func (a *v1Archive) image(_ context.Context, e entry, want platform) (*Image, error) {
+	top := a.ids[e.number]
 	cfg, raw, err := a.config(top)
 	if err != nil {
 		return nil, err

@@ -44,9 +44,11 @@ func TestPAXRefuses(t *testing.T) {
 		{"NULs behind the records", "6 k=v\n\x00\x00"},
 		{"endless length", strings.Repeat("0", 100)},
 	} {
-		_, _, err := scanAll(tarOf(tarEntry(flagPAX, "", tt.data), tarZero))
-		if !isFormatError(err) || !strings.Contains(err.Error(), "PAX header: broken record") {
-			t.Errorf("%s: %q: error %v", tt.about, tt.data, err)
+		for _, flag := range []byte{flagPAX, flagPAXGlobal} {
+			_, _, err := scanAll(tarOf(tarEntry(flag, "", tt.data), tarZero))
+			if !isFormatError(err) || !strings.Contains(err.Error(), "PAX header: broken record") {
+				t.Errorf("%s: %q in type %c: error %v", tt.about, tt.data, flag, err)
+			}
 		}
 	}
 }

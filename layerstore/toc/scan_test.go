@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -84,6 +85,11 @@ var scanTests = []struct {
 		about: "GNU: a prefix nevertheless (Go before 1.8)",
 		layer: tarOf(tarFile("a", "", gnu, set(345, "usr/lib"))),
 		want:  []Entry{{Path: "usr/lib/a", Type: Regular, Mode: 0o644, Off: 512}},
+	},
+	{
+		about: "GNU: neither times nor a prefix",
+		layer: tarOf(tarFile("a", "", gnu, set(345, "\xe4\xf6\xfc"), set(357, "junk"))),
+		want:  []Entry{{Path: "a", Type: Regular, Mode: 0o644, Off: 512}},
 	},
 	{
 		about: "checksum of signed bytes",
@@ -495,6 +501,25 @@ func TestScanTruncatedNames(t *testing.T) {
 	} {
 		if _, _, err := scanAll(tt.layer); err == nil || err.Error() != tt.err {
 			t.Errorf("error %v, want %s", err, tt.err)
+		}
+	}
+}
+
+// A header that lies about its size takes memory for what is there only.
+func TestScanMemory(t *testing.T) {
+	for about, layer := range map[string][]byte{
+		"PAX header": append(tarHeader(flagPAX, "", maxPAX), make([]byte, 100)...),
+		"global":     append(tarHeader(flagPAXGlobal, "", maxPAX), make([]byte, 100)...),
+		"sparse map": append(tarPAX(append(sparse10, "20")...), tarFile("s", string(tarData("262144\n")))...),
+		"file":       tarHeader(flagRegular, "a", 1<<32),
+		"no tar":     bytes.Repeat([]byte("text"), 1<<10),
+	} {
+		var before, behind runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err := scanAll(layer)
+		runtime.ReadMemStats(&behind)
+		if n := behind.TotalAlloc - before.TotalAlloc; err == nil || n > 1<<19 {
+			t.Errorf("%s: took %d bytes for a layer of %d, error %v", about, n, len(layer), err)
 		}
 	}
 }

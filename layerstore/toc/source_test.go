@@ -104,7 +104,15 @@ func TestSourceErrors(t *testing.T) {
 	if _, err := NewReaderSource(failing{nil}).Read(make([]byte, 1)); err != io.ErrNoProgress {
 		t.Errorf("reader that gives nothing: %v, want %v", err, io.ErrNoProgress)
 	}
+	src = NewReaderAtSource(brokenAt{broken}, 9)
+	if n, err := src.Read(make([]byte, 1)); n != 0 || err != broken {
+		t.Errorf("ReaderAt that fails: %d, %v; want %v", n, err, broken)
+	}
 	if _, err := io.ReadFull(NewReaderAtSource(bytes.NewReader([]byte("abc")), 9), make([]byte, 9)); err != io.ErrUnexpectedEOF {
 		t.Errorf("ReaderAt shorter than its size: %v, want %v", err, io.ErrUnexpectedEOF)
 	}
 }
+
+type brokenAt struct{ err error }
+
+func (b brokenAt) ReadAt([]byte, int64) (int, error) { return 0, b.err }

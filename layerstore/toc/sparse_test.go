@@ -151,11 +151,16 @@ func TestSparseRefuses(t *testing.T) {
 	pax10 := func(m string) []byte {
 		return tarOf(tarPAX(append(sparse10, "20")...), tarFile("s", m+"abc"), tarZero)
 	}
+	gnuMany := gnuSparse("s", 0, 9, nil, true)
+	for range maxExtents/21 + 1 {
+		gnuMany = append(gnuMany, gnuMore(make([]Extent, 21), true)...)
+	}
 	for _, tt := range []struct {
 		about string
 		layer []byte
 		err   string
 	}{
+		{"old GNU: too many", gnuMany, "more than 262144 extents"},
 		{"falling", pax01("20", "10,1,5,2"), "out of order"},
 		{"overlapping", pax01("20", "5,2,6,1"), "out of order"},
 		{"beyond the end", pax01("20", "5,2,20,1"), "beyond the 20 bytes"},
@@ -177,6 +182,8 @@ func TestSparseRefuses(t *testing.T) {
 		{"1.0: no count", pax10("\n" + strings.Repeat("\n", 511)), "not a list"},
 		{"1.0: negative count", pax10(string(tarData("-1\n"))), "not a list"},
 		{"1.0: letters", pax10(string(tarData("1\nx\n1\n"))), "not a list"},
+		{"1.0: letters in an offset", pax10(string(tarData("1\n1x\n1\n"))), "not a list"},
+		{"0.0: no number", tarOf(tarPAX("GNU.sparse.offset", "x", "GNU.sparse.numbytes", "1"), tarZero), "not a list"},
 		{"1.0: endless number", pax10(strings.Repeat("0", 512)), "not a list"},
 		{"1.0: a count beyond what is there", pax10(string(tarData("1000000\n1\n1\n"))), "not a list"},
 		{"1.0: too many", tarOf(tarPAX(append(sparse10, "20")...), tarFile("s", map10(make([]Extent, maxExtents+1)))), "more than 262144 extents"},

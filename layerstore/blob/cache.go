@@ -2,19 +2,23 @@ package blob
 
 import (
 	"container/list"
-	"context"
 	"sync"
 )
 
 // A Cache keeps decoded spans of any number of Readers, the last used ones,
 // bounded in bytes. Its methods may be called concurrently.
+//
+// The bytes lie in buffers outside of the Go heap, which are used again: what
+// is decoded, gigabytes of it when a tree is read, is no garbage then, and a
+// server's memory is what the cache may hold.
 type Cache struct {
 	max int64 // bytes
 
 	mu    sync.Mutex
-	used  int64
-	spans map[spanKey]*list.Element // of *span
-	order *list.List                // the last used in front
+	used  int64 // bytes of spans in order
+	spans map[spanKey]*list.Element
+	order *list.List // of *span, the last used in front
+	free  buffers
 }
 
 type spanKey struct {
@@ -23,7 +27,8 @@ type spanKey struct {
 }
 
 // NewCache gives a cache that holds at most size bytes, or one span where
-// that is more.
+// that is more. Besides, spans that are being read are held as long as that
+// takes.
 func NewCache(size int64) *Cache {
 	return &Cache{max: size, spans: map[spanKey]*list.Element{}, order: list.New()}
 }
@@ -35,33 +40,51 @@ func (c *Cache) Used() int64 {
 	return c.used
 }
 
-// get gives the span of a key. If it is not there, fill is called, once for
-// any number of callers, to begin to fill it; it does not wait for that.
-func (c *Cache) get(key spanKey, size int64, fill func(*span)) *span {
+// get gives the span of a key, which the caller releases. If it is not there,
+// fill is called, once for any number of callers, to begin to fill it: it does
+// not wait for that, and who fills releases too.
+func (c *Cache) get(key spanKey, size int, fill func(*span)) (*span, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.spans[key]; ok {
 		c.order.MoveToFront(e)
-		return e.Value.(*span)
+		s := e.Value.(*span)
+		s.users++
+		return s, nil
 	}
-	s := &span{key: key, buf: make([]byte, size), more: make(chan struct{})}
-	c.spans[key] = c.order.PushFront(s)
-	c.used += size
-	for c.used > c.max && c.order.Len() > 1 {
+	for c.used+int64(size) > c.max && c.order.Len() > 0 {
 		c.removeLocked(c.order.Back())
 	}
+	buf, err := c.free.get(size)
+	if err != nil {
+		return nil, err
+	}
+	s := &span{key: key, buf: buf, users: 2, cached: true, more: make(chan struct{})}
+	c.spans[key] = c.order.PushFront(s)
+	c.used += int64(size)
 	fill(s)
-	return s
+	return s, nil
 }
 
-// peek gives the span of a key if it is there.
+// peek gives the span of a key if it is there; the caller releases it.
 func (c *Cache) peek(key spanKey) *span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, ok := c.spans[key]; ok {
-		return e.Value.(*span)
+	e, ok := c.spans[key]
+	if !ok {
+		return nil
 	}
-	return nil
+	s := e.Value.(*span)
+	s.users++
+	return s
+}
+
+// release says that a span got from the cache is no longer looked at.
+func (c *Cache) release(s *span) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.users--
+	c.reuseLocked(s)
 }
 
 // drop forgets a span that could not be filled, so that the next read tries
@@ -69,8 +92,8 @@ func (c *Cache) peek(key spanKey) *span {
 func (c *Cache) drop(s *span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, ok := c.spans[s.key]; ok && e.Value == s {
-		c.removeLocked(e)
+	if s.cached {
+		c.removeLocked(c.spans[s.key])
 	}
 }
 
@@ -83,58 +106,23 @@ func (c *Cache) dropAll(r *Reader) {
 			c.removeLocked(e)
 		}
 	}
+	if c.order.Len() == 0 {
+		c.free.drop()
+	}
 }
 
 func (c *Cache) removeLocked(e *list.Element) {
 	s := c.order.Remove(e).(*span)
 	delete(c.spans, s.key)
 	c.used -= int64(len(s.buf))
+	s.cached = false
+	c.reuseLocked(s)
 }
 
-// A span is a buffer that fills from its front. What is ready does not change
-// any more, so that it is read without a lock; one that has been evicted goes
-// on for those who hold it.
-type span struct {
-	key spanKey
-	buf []byte
-
-	mu    sync.Mutex
-	ready int           // bytes of buf that have been decoded and verified
-	err   error         // why no more will come
-	more  chan struct{} // closed when ready or err changes, and then another
-}
-
-// advance tells those who wait that n bytes are ready, or what went wrong.
-func (s *span) advance(n int, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ready, s.err = n, err
-	close(s.more)
-	s.more = make(chan struct{})
-}
-
-// wait returns when the first n bytes are ready.
-func (s *span) wait(ctx context.Context, n int) error {
-	for {
-		s.mu.Lock()
-		ready, err, more := s.ready, s.err, s.more
-		s.mu.Unlock()
-		if ready >= n {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// reuseLocked takes back the buffer of a span that nobody can see any more.
+func (c *Cache) reuseLocked(s *span) {
+	if !s.cached && s.users == 0 && s.buf != nil {
+		c.free.put(s.buf)
+		s.buf = nil
 	}
-}
-
-func (s *span) has(n int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ready >= n
 }

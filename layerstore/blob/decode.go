@@ -32,8 +32,9 @@ func (r *Reader) decode(ix *toc.Index, sp toc.Span, use func(io.Reader) error) e
 		if err != nil {
 			return err
 		}
-		dec, err := inflate.Resume(src, p, sp.InEnd)
-		if err != nil {
+		dec := inflaters.Get().(*inflate.Reader)
+		defer inflaters.Put(dec)
+		if err := dec.Resume(src, p, sp.InEnd); err != nil {
 			return err
 		}
 		return use(dec)
@@ -48,9 +49,12 @@ func (r *Reader) decode(ix *toc.Index, sp toc.Span, use func(io.Reader) error) e
 	return use(io.NewSectionReader(src, sp.In, sp.InEnd-sp.In))
 }
 
-// zstdDecoders keeps decoders between spans: making one costs more than
-// decoding a span.
-var zstdDecoders sync.Pool // of *zstd.Decoder
+// Decoders are kept between spans: they are large, and their tables are used
+// again.
+var (
+	inflaters    = sync.Pool{New: func() any { return new(inflate.Reader) }}
+	zstdDecoders sync.Pool // of *zstd.Decoder
+)
 
 func zstdDecoder(src io.Reader) (*zstd.Decoder, error) {
 	if dec, ok := zstdDecoders.Get().(*zstd.Decoder); ok {

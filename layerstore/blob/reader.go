@@ -87,17 +87,29 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		if at >= size {
 			return n, io.EOF
 		}
-		number := ix.SpanAt(at)
-		sp := ix.Span(number)
-		s := r.cache.get(spanKey{r, number}, sp.Len(), func(s *span) { r.fills.Go(func() { r.fill(ix, sp, s) }) })
-		from := int(at - sp.Out)
-		to := min(from+len(p)-n, len(s.buf))
-		if err := s.wait(ctx, to); err != nil {
+		k, err := r.readSpan(ctx, ix, ix.SpanAt(at), p[n:], at)
+		n += k
+		if err != nil {
 			return n, r.fail(at, err)
 		}
-		n += copy(p[n:], s.buf[from:to])
 	}
 	return n, nil
+}
+
+// readSpan fills p with the bytes from off on as far as the span has them.
+func (r *Reader) readSpan(ctx context.Context, ix *toc.Index, number int, p []byte, off int64) (int, error) {
+	sp := ix.Span(number)
+	s, err := r.cache.get(spanKey{r, number}, int(sp.Len()), func(s *span) { r.fills.Go(func() { r.fill(ix, sp, s) }) })
+	if err != nil {
+		return 0, err
+	}
+	defer r.cache.release(s)
+	from := int(off - sp.Out)
+	to := min(from+len(p), len(s.buf))
+	if err := s.wait(ctx, to); err != nil {
+		return 0, err
+	}
+	return copy(p, s.buf[from:to]), nil
 }
 
 // Close ends what still decodes ahead of its readers, waits for it, and gives
@@ -122,7 +134,12 @@ func (r *Reader) Cached(off int64, n int) bool {
 		number := ix.SpanAt(off)
 		sp := ix.Span(number)
 		s := r.cache.peek(spanKey{r, number})
-		if s == nil || !s.has(int(min(end, sp.OutEnd)-sp.Out)) {
+		if s == nil {
+			return false
+		}
+		ready := s.has(int(min(end, sp.OutEnd) - sp.Out))
+		r.cache.release(s)
+		if !ready {
 			return false
 		}
 		off = sp.OutEnd
@@ -147,6 +164,7 @@ var decoding = make(chan struct{}, 8)
 func (r *Reader) fill(ix *toc.Index, sp toc.Span, s *span) {
 	decoding <- struct{}{}
 	defer func() { <-decoding }()
+	defer r.cache.release(s)
 	n := 0
 	err := r.decode(ix, sp, func(dec io.Reader) error {
 		for b := 0; n < len(s.buf); b++ {

@@ -43,18 +43,12 @@ func TestOrdinaryUser(t *testing.T) {
 	if err := os.Chown(tmp, ordinary, ordinary); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^(TestScripts|TestForms|TestKilledServer)$", "-test.v")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^(TestScripts|TestForms|TestKilledServer)$")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, programEnv+"="+mica, wantEnv+"="+want)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ordinary, Gid: ordinary}}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
+	if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "no tests to run") {
 		t.Errorf("as uid %d: %v\n%s", ordinary, err, out)
-	}
-	for _, ran := range []string{"--- PASS: TestScripts", "--- PASS: TestForms", "--- PASS: TestKilledServer"} {
-		if err == nil && !strings.Contains(string(out), ran) {
-			t.Errorf("as uid %d: no %q in\n%s", ordinary, ran, out)
-		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,24 +18,25 @@ import (
 
 func newCompletion(std streams) *cobra.Command {
 	return &cobra.Command{
-		Use:   "completion bash|zsh|fish",
+		Use:   "completion SHELL",
 		Short: "Print the completion script for a shell",
 		Long: `Completion prints what makes the TAB key complete mica's commands, flags, the
-images of a layout or an archive, and paths inside of images.`,
+images of a layout or an archive, and paths inside of images. SHELL is bash,
+zsh or fish.`,
 		Example: `  . <(mica completion bash)         # now; or for good:
   mica completion bash > /etc/bash_completion.d/mica
   mica completion fish > ~/.config/fish/completions/mica.fish`,
 		ValidArgs: []string{"bash", "zsh", "fish"},
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch args[0] {
 			case "bash":
 				return cmd.Root().GenBashCompletionV2(std.out, true)
 			case "zsh":
 				return cmd.Root().GenZshCompletion(std.out)
-			default:
+			case "fish":
 				return cmd.Root().GenFishCompletion(std.out, true)
 			}
+			return &usageError{err: fmt.Errorf("no completion for %q", args[0]), hint: "bash, zsh or fish"}
 		},
 	}
 }

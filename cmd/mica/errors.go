@@ -89,9 +89,13 @@ func newFailure(ctx context.Context, cmd *cobra.Command, err error) failure {
 		if !errors.As(context.Cause(ctx), &by) {
 			by.Signal = unix.SIGINT
 		}
-		return failure{Error: verb + "interrupted", Code: "interrupted", status: exitSignal + int(by.Signal)}
+		return failure{Error: strings.TrimSuffix(verb, " ") + ": interrupted", Code: "interrupted", status: exitSignal + int(by.Signal)}
 	}
-	f := failure{Error: verb + err.Error(), Code: code(err), Object: object(err), Hint: hint(cmd, err), status: exitFailed}
+	f := failure{Code: code(err), Object: object(err), Hint: hint(cmd, err), status: exitFailed}
+	if f.Object == "" && verb != "" {
+		verb = verb[:len(verb)-1] + ": "
+	}
+	f.Error = verb + err.Error()
 	switch f.Code {
 	case "usage":
 		f.status = exitUsage

@@ -25,6 +25,9 @@ names that docker uses. No layer is read.`,
   mica inspect --raw oci:/srv/oci:web | sha256sum       # is the manifest's digest`,
 		ValidArgsFunction: flags.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if raw && config {
+				return &usageError{err: errors.New("either --raw or --config")}
+			}
 			images := []inspected{}
 			for _, ref := range args {
 				meta, err := flags.resolveAlone(cmd, ref)
@@ -52,7 +55,6 @@ names that docker uses. No layer is read.`,
 	flags.add(cmd.Flags())
 	cmd.Flags().BoolVar(&raw, "raw", false, "print the manifest, byte for byte")
 	cmd.Flags().BoolVar(&config, "config", false, "print the config, byte for byte")
-	cmd.MarkFlagsMutuallyExclusive("raw", "config")
 	return cmd
 }
 

@@ -28,7 +28,6 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 	root.SetErr(std.err)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(help)
-	root.SetHelpCommand(&cobra.Command{Hidden: true})
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2
 	root.DisableFlagsInUseLine = true
@@ -50,6 +49,8 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 			newIndex(std),
 		}},
 		{"About mica:", []*cobra.Command{
+			newDemo(std),
+			newDoctor(std),
 			newInfo(std),
 			newVersion(std),
 			newCompletion(std),

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,6 +89,9 @@ func ownMount(m fs.Info) bool {
 
 func (u *umounter) unmount(dir string, mounts []fs.Info) error {
 	at, err := mountedAt(dir, mounts)
+	if at := (*iofs.PathError)(nil); errors.As(err, &at) {
+		err = at.Err // the path is told anyway
+	}
 	if err != nil {
 		return &argError{dir, err}
 	}

@@ -24,7 +24,7 @@ func strictly(cmd *cobra.Command) {
 		if err == nil || errors.As(err, new(*usageError)) {
 			return err
 		}
-		return &usageError{err: err}
+		return &usageError{err: err, hint: "usage: " + cmd.UseLine()}
 	}
 	for _, c := range cmd.Commands() {
 		strictly(c)
@@ -54,7 +54,7 @@ func checkOperands(cmd *cobra.Command, args []string) error {
 	}
 	switch {
 	case len(args) < len(wanted):
-		return fmt.Errorf("%s missing: mica %s %s", strings.Join(wanted[len(args):], " and "), cmd.Name(), line)
+		return fmt.Errorf("%s missing", strings.Join(wanted[len(args):], " and "))
 	case len(args) > most:
 		return fmt.Errorf("unexpected operand %q", args[most])
 	}

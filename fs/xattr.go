@@ -19,7 +19,7 @@ func (h *handlers) hasACLs() bool { return !h.unsupported(aclAccess) || !h.unsup
 // unsupported reports whether an attribute is one of the system's (SELinux
 // labels, ACLs, capabilities) and no file has it. Then the answer is not that
 // this file has none, but that the file system does without: the kernel caches
-// neither, but `+"`ls -l`"+` asks no second time for any file, which saves it a
+// neither, but ls -l asks no second time for any file, which saves it a
 // request each (ls -lR of 37,000 files, warm: .15 s in place of .79).
 func (h *handlers) unsupported(name string) bool {
 	return h.bare != nil && !strings.HasPrefix(name, "user.") && h.bare(name)

@@ -28,7 +28,8 @@ type LayerSource interface {
 // Nothing in it is a pointer, so that a million entries cost some 80 MB and
 // the garbage collector nothing.
 type merger struct {
-	layer   int // number of the layer being applied
+	layer   int    // number of the layer being applied
+	root    uint32 // the dent it is applied to; see applyAlone
 	dents   []dent
 	slots   []uint32 // of (parent, name): the newest dent of that name plus one
 	inodes  []inode
@@ -44,8 +45,8 @@ type merger struct {
 	lastDent uint32
 }
 
-// A dent is a name in a directory. Number 0 is the root, which is nobody's
-// child: 0 elsewhere means none.
+// A dent is a name in a directory. Number 0 is a root, which is nobody's child:
+// 0 elsewhere means none.
 type dent struct {
 	parent uint32 // a dent
 	inode  uint32
@@ -103,7 +104,7 @@ func (m *merger) mark(e *toc.Entry) {
 		return
 	}
 	if e.Type == toc.Whiteout {
-		if d != 0 {
+		if d != m.root {
 			m.kill(d)
 		}
 		return
@@ -117,7 +118,7 @@ func (m *merger) mark(e *toc.Entry) {
 
 // find gives the living dent at a path, element by element.
 func (m *merger) find(path string) (uint32, bool) {
-	d := uint32(0)
+	d := m.root
 	for path != "" {
 		var name string
 		name, path, _ = strings.Cut(path, "/")
@@ -133,7 +134,7 @@ func (m *merger) kill(d uint32) {
 	m.forgetDir()
 }
 
-func (m *merger) forgetDir() { m.lastDir, m.lastDent = "", 0 }
+func (m *merger) forgetDir() { m.lastDir, m.lastDent = "", m.root }
 
 // place adds what an entry stands for, over what was there (last wins).
 func (m *merger) place(e *toc.Entry) error {
@@ -141,7 +142,7 @@ func (m *merger) place(e *toc.Entry) error {
 		if e.Type != toc.Dir {
 			return errors.New("the root of a layer must be a directory")
 		}
-		return m.setInode(0, e)
+		return m.setInode(m.dents[m.root].inode, e)
 	}
 	dir, base := splitPath(e.Path)
 	parent, err := m.parent(dir)
@@ -152,6 +153,9 @@ func (m *merger) place(e *toc.Entry) error {
 	switch e.Type {
 	case toc.Hardlink:
 		target, ok := m.resolve(e.Link)
+		if !ok && m.root != 0 {
+			target, ok = m.resolveBelow(e.Link)
+		}
 		if !ok {
 			m.pending = append(m.pending, pendingLink{e.Path, e.Link})
 			return nil
@@ -222,7 +226,7 @@ func (m *merger) parent(path string) (uint32, error) {
 	if path == m.lastDir {
 		return m.lastDent, nil
 	}
-	d := uint32(0)
+	d := m.root
 	follows := 0
 	for rest := path; rest != ""; {
 		var name string
@@ -248,7 +252,7 @@ func (m *merger) parent(path string) (uint32, error) {
 			}
 			target := m.target(c)
 			if strings.HasPrefix(target, "/") {
-				d = 0
+				d = m.root
 			}
 			rest = target + "/" + rest
 			if len(rest) > maxPath {
@@ -286,7 +290,7 @@ func (m *merger) resolve(path string) (uint32, bool) {
 	if d, ok := m.find(path); ok {
 		return d, true
 	}
-	if d, ok := m.findHidden(0, path); ok {
+	if d, ok := m.findHidden(m.root, path); ok {
 		return d, true
 	}
 	return m.follow(path)
@@ -311,7 +315,7 @@ func (m *merger) findHidden(d uint32, path string) (uint32, bool) {
 
 // follow is find with the symlinks on the way to the last element followed.
 func (m *merger) follow(path string) (uint32, bool) {
-	d := uint32(0)
+	d := m.root
 	follows := 0
 	for rest := path; ; {
 		var name string
@@ -322,7 +326,7 @@ func (m *merger) follow(path string) (uint32, bool) {
 		case "..":
 			d = m.dents[d].parent
 		default:
-			c := m.child(d, name)
+			c := m.visible(d, name)
 			if c == 0 {
 				return 0, false
 			}
@@ -332,7 +336,7 @@ func (m *merger) follow(path string) (uint32, bool) {
 					return 0, false
 				}
 				if strings.HasPrefix(target, "/") {
-					d = 0
+					d = m.root
 				}
 				rest = target + "/" + rest
 				continue
@@ -340,7 +344,7 @@ func (m *merger) follow(path string) (uint32, bool) {
 			d = c
 		}
 		if !more {
-			return d, d != 0
+			return d, d != m.root
 		}
 	}
 }
@@ -364,6 +368,16 @@ func (m *merger) child(parent uint32, name string) uint32 {
 	c := m.newest(parent, name)
 	if c == 0 || m.dents[c].dead != 0 {
 		return 0 // those older than a dead one are dead too
+	}
+	return c
+}
+
+// visible gives the newest child of that name that is alive or was hidden by
+// this layer, or 0.
+func (m *merger) visible(parent uint32, name string) uint32 {
+	c := m.newest(parent, name)
+	for c != 0 && m.dents[c].dead != 0 && int(m.dents[c].dead) != m.layer+1 {
+		c = m.dents[c].older
 	}
 	return c
 }

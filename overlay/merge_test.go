@@ -1,6 +1,8 @@
 package overlay
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -186,6 +188,43 @@ func TestDirectoryLinks(t *testing.T) {
 	for id, want := range map[NodeID]NodeID{Root: Root, d: Root, a: d} {
 		if got, err := tree.Parent(id); err != nil || got != want {
 			t.Errorf("Parent(%d) = %d, %v; want %d", id, got, err, want)
+		}
+	}
+}
+
+func TestMergeAlone(t *testing.T) {
+	layers := []layer{
+		{dir("d", 0o711), file("d/a", 1), file("d/b", 1), file("gone", 1), symlink("l", "d")},
+		{opaque("d"), file("d/c", 2), whiteout("gone"), link("h", "d/a"), link("d/i", "l/a"), link("j", "d/c")},
+		{file("top", 3)},
+	}
+	sources := make([]LayerSource, len(layers))
+	for i := range layers {
+		sources[i] = layers[i]
+	}
+	for n, want := range [][]string{
+		{"d/ 711", "d/a 1", "d/b 1", "gone 1", "l -> d"},
+		{".wh.gone 0", "d/ 755", "d/.wh..wh..opq 0", "d/c 2 (2 links)", "d/i 1 (2 links)", "h 1 = d/i", "j 2 = d/c"},
+		{"top 3"},
+	} {
+		f, err := os.Create(filepath.Join(t.TempDir(), "tree"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := MergeAlone(f, "key", sources, n, make([]LayerInfo, len(layers))); err != nil {
+			t.Fatal(err)
+		}
+		tree, err := OpenTree(f.Name(), "key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tree.Close()
+		if diff := cmp.Diff(want, list(t, tree)); diff != "" {
+			t.Errorf("layer %d: (-want +got)\n%s", n, diff)
+		}
+		if err := tree.Check(); err != nil {
+			t.Errorf("layer %d: %v", n, err)
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package overlay
 
 import (
+	"bytes"
 	"encoding/binary"
+	"strings"
 
 	"mica/layerstore/toc"
 )
@@ -39,4 +41,10 @@ func (t *Tree) Xattrs(id NodeID) ([]toc.Xattr, error) {
 		b = value[size:]
 	}
 	return xs, nil
+}
+
+// MayHaveXattr is false only if no node has an attribute of that name: most
+// images have none at all, and need not be asked for each file.
+func (t *Tree) MayHaveXattr(name string) bool {
+	return strings.HasPrefix(name, originPrefix) || bytes.Contains(t.sections[secXattrs], []byte(name))
 }

@@ -59,3 +59,12 @@ func splitMarker(path string) (m marker, at string) {
 	}
 	return m, ""
 }
+
+// MarkerPath gives the path of a mark as a tar has it.
+func MarkerPath(e *Entry) string {
+	if e.Type == Opaque {
+		return strings.TrimPrefix(e.Path+"/"+whiteoutPrefix+".wh..opq", "/")
+	}
+	dir := strings.LastIndexByte(e.Path, '/') + 1
+	return e.Path[:dir] + whiteoutPrefix + e.Path[dir:]
+}

@@ -75,7 +75,7 @@ func (b *bitReader) fill() error {
 	return b.end
 }
 
-// need sees to it that the bit buffer holds at least n ≤ 57 bits.
+// need sees to it that the bit buffer holds at least n ≤ 56 bits.
 func (b *bitReader) need(n uint) error {
 	for b.n < n {
 		if b.pos == len(b.buf) {
@@ -97,7 +97,7 @@ func (b *bitReader) drop(n uint) {
 	b.n -= n
 }
 
-// take reads n ≤ 57 bits as a number.
+// take reads n ≤ 56 bits as a number.
 func (b *bitReader) take(n uint) (uint, error) {
 	if err := b.need(n); err != nil {
 		return 0, err

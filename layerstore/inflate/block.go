@@ -22,8 +22,7 @@ func (r *Reader) blockHeader() error {
 	case 0:
 		return r.storedHeader()
 	case 1:
-		t := fixed()
-		r.lit, r.dist = &t.lit, &t.dist
+		r.codes = fixed()
 		r.state = inHuffman
 		return nil
 	case 2:
@@ -104,13 +103,13 @@ func (r *Reader) dynamicHeader() error {
 	if err := r.codeLens(all[:nLit+nDist]); err != nil {
 		return err
 	}
-	if !build(r.ownLit[:], litWidth, all[:nLit], litEntries[:]) {
+	if !build(r.own.lit[:], litWidth, all[:nLit], litEntries[:]) {
 		return r.corrupt("invalid code for literals and lengths")
 	}
-	if !build(r.ownDist[:], distWidth, all[nLit:nLit+nDist], distEntries[:]) {
+	if !build(r.own.dist[:], distWidth, all[nLit:nLit+nDist], distEntries[:]) {
 		return r.corrupt("invalid code for distances")
 	}
-	r.lit, r.dist = &r.ownLit, &r.ownDist
+	r.codes = &r.own
 	r.state = inHuffman
 	return nil
 }

@@ -1,163 +1,183 @@
 package inflate
 
-import "unsafe"
-
-// How much the fast loop may look at past where it stands, in bytes: of input
-// three words, each begun at most 8 bytes after the one before; of output
-// three literals and the longest match, written by 32 bytes.
-const (
-	inSlack  = 3 * 8
-	outSlack = 3 + 258 + 32
+import (
+	"encoding/binary"
+	"unsafe"
 )
 
-// fastLoop is plainLoop for the most common: while there is input and output in
-// plenty, symbols that are literals, or matches that lie within out or hist. It
-// stops before any other symbol, for plainLoop to decode it. A match that it does not
-// copy it returns; a distance of 0 means that there is none. The output may pass
-// bound by a match.
-func (r *Reader) fastLoop(bound int) (length, distance int, err error) {
-	inEnd := len(r.bits.buf) - inSlack
-	outEnd := min(bound, len(r.out)-outSlack)
-	if r.bits.pos > inEnd || r.pos >= outEnd {
+// How much input and output the fast loop needs at hand to begin a round, in
+// bytes. A round looks at two words of input, the second at most 7 bytes after the
+// first. It writes up to two literals and a match, which is at most 258 bytes long
+// and copied by 32.
+const (
+	inSlack  = 7 + 8
+	outSlack = 2 + (258+31)/32*32
+)
+
+// histPad is what copying by 32 may read past the end of hist.
+const histPad = 31
+
+// fastLoop decodes as plainSymbol does, while there is input and output in plenty, until
+// the output reaches bound, which a match may pass. It stops before the end of the
+// block and before what is no code. A match that reaches into the open Point's window, over the seam of hist and out,
+// or before the start it returns instead of copying; else dist is 0.
+//
+// It is written with unsafe because that is 15 % faster (815 against 705 MB/s)
+// than slices, whose every access is checked once more. What makes each access
+// safe is said beside it.
+func (r *Reader) fastLoop(bound int) (length, dist int, err error) {
+	b := &r.bits
+	inEnd, outEnd := len(b.buf)-inSlack, min(bound, len(r.out)-outSlack)
+	if b.pos >= inEnd || r.pos >= outEnd {
 		return 0, 0, nil
 	}
-	in, out := unsafe.Pointer(unsafe.SliceData(r.bits.buf)), unsafe.Pointer(unsafe.SliceData(r.out))
-	ip, op := uintptr(r.bits.pos), uintptr(r.pos)
-	lo := max(r.floor, 0)
+	// Matches from low on are copied within out. Since low ≤ r.pos, all of
+	// these indices are in range.
+	low := max(r.floor, 0)
 	if r.points.isOpen {
-		lo = max(lo, int(r.points.open.Out-r.before))
+		low = max(low, int(r.points.open.Out-r.before))
 	}
-	bits, n := r.bits.bits, uint64(r.bits.n)
-	lit, dist := r.lit, r.dist
+	in, inLast := unsafe.Pointer(&b.buf[b.pos]), unsafe.Pointer(&b.buf[inEnd])
+	to, toLast, toLow := unsafe.Pointer(&r.out[r.pos]), unsafe.Pointer(&r.out[outEnd]), unsafe.Pointer(&r.out[low])
+	t, bits, n := r.codes, b.bits, b.n
 
-	bits |= *(*uint64)(unsafe.Add(in, ip)) << (n & 63)
-	ip += uintptr((63 - n) >> 3)
-	n |= 56
-
-	e := lit[bits&(1<<litWidth-1)]
-	for ip <= uintptr(inEnd) && op < uintptr(outEnd) {
+	// At the start of each round there are at least 56 bits, and e is the
+	// entry of the next of them. It is looked up early, so that it is there when what else
+	// a round has to do is done, and before new bits are put in, which need not
+	// be waited for: litWidth bits are always left.
+	bits, n, in = refill(bits, n, in)
+	e := t.lit[bits&(1<<litWidth-1)]
+	badDist := false
+	for uintptr(in) < uintptr(inLast) && uintptr(to) < uintptr(toLast) {
 		if e&(isSpecial|isMatch) == 0 {
-			*(*byte)(unsafe.Add(out, op)) = byte(e >> 16)
-			op++
-			bits >>= e & 63
-			n -= uint64(e & 63)
-			e = lit[bits&(1<<litWidth-1)]
+			to = putLiteral(to, e)
+			bits, n = use(bits, n, e)
+			e = t.lit[bits&(1<<litWidth-1)]
 			if e&(isSpecial|isMatch) == 0 {
-				*(*byte)(unsafe.Add(out, op)) = byte(e >> 16)
-				op++
-				bits >>= e & 63
-				n -= uint64(e & 63)
-				e = lit[bits&(1<<litWidth-1)]
+				to = putLiteral(to, e)
+				bits, n = use(bits, n, e)
+				e = t.lit[bits&(1<<litWidth-1)]
 				if e&(isSpecial|isMatch) == 0 {
-					*(*byte)(unsafe.Add(out, op)) = byte(e >> 16)
-					op++
-					bits >>= e & 63
-					n -= uint64(e & 63)
-					bits |= *(*uint64)(unsafe.Add(in, ip)) << (n & 63)
-					ip += uintptr((63 - n) >> 3)
-					n |= 56
-					e = lit[bits&(1<<litWidth-1)]
+					to = putLiteral(to, e)
+					bits, n = use(bits, n, e)
+					e = t.lit[bits&(1<<litWidth-1)]
+					bits, n, in = refill(bits, n, in)
 					continue
 				}
 			}
 		}
+		// At least 34 bits are left, for a code of 15 or a length of 20.
 		if e&isSpecial != 0 {
 			if e&isLink == 0 {
 				break
 			}
-			e = lit[(uint64(e>>16)+bits>>litWidth&(1<<(e&63)-1))&(litTableSize-1)]
-			if e&(isSpecial|isMatch) == 0 {
-				*(*byte)(unsafe.Add(out, op)) = byte(e >> 16)
-				op++
-				bits >>= e & 63
-				n -= uint64(e & 63)
-				bits |= *(*uint64)(unsafe.Add(in, ip)) << (n & 63)
-				ip += uintptr((63 - n) >> 3)
-				n |= 56
-				e = lit[bits&(1<<litWidth-1)]
-				continue
-			}
+			e = t.lit[(uint64(e>>16)+bits>>litWidth&(1<<(e&63)-1))%litTableSize]
 			if e&isSpecial != 0 {
 				break
 			}
+			if e&isMatch == 0 {
+				to = putLiteral(to, e)
+				bits, n = use(bits, n, e)
+				e = t.lit[bits&(1<<litWidth-1)]
+				bits, n, in = refill(bits, n, in)
+				continue
+			}
 		}
 		size := uintptr(e>>16) + uintptr(bits&(1<<(e&63)-1)>>(e>>8&63))
-		bits >>= e & 63
-		n -= uint64(e & 63)
-		bits |= *(*uint64)(unsafe.Add(in, ip)) << (n & 63)
-		ip += uintptr((63 - n) >> 3)
-		n |= 56
+		bits, n = use(bits, n, e)
 
-		e = dist[bits&(1<<distWidth-1)]
+		// A distance is at most 28 bits.
+		if n < 28+litWidth {
+			bits, n, in = refill(bits, n, in)
+		}
+		e = t.dist[bits&(1<<distWidth-1)]
 		if e&isSpecial != 0 {
 			if e&isLink != 0 {
-				e = dist[(uint64(e>>16)+bits>>distWidth&(1<<(e&63)-1))&(distTableSize-1)]
+				e = t.dist[(uint64(e>>16)+bits>>distWidth&(1<<(e&63)-1))%distTableSize]
 			}
 			if e&isSpecial != 0 {
-				err = r.corrupt("invalid distance code")
+				badDist = true
 				break
 			}
 		}
 		d := uintptr(e>>16) + uintptr(bits&(1<<(e&63)-1)>>(e>>8&63))
-		bits >>= e & 63
-		n -= uint64(e & 63)
+		bits, n = use(bits, n, e)
 
 		var from unsafe.Pointer
-		if int(op-d) >= lo {
-			from = unsafe.Add(out, op-d)
+		if uintptr(to)-d >= uintptr(toLow) {
+			from = unsafe.Add(to, -int(d))
 		} else {
-			if r.points.isOpen || int(op-d) < r.floor || int(op-d+size) > 0 {
-				length, distance = int(size), int(d)
+			at := int(uintptr(to)-uintptr(unsafe.Pointer(&r.out[0]))) - int(d)
+			if r.points.isOpen || at < r.floor || at+int(size) > 0 {
+				length, dist = int(size), int(d)
 				break
 			}
-			from = unsafe.Add(unsafe.Pointer(&r.hist), windowSize+op-d)
+			// In hist: floor is at least -windowSize.
+			from = unsafe.Pointer(&r.hist[windowSize+at])
 		}
+		e = t.lit[bits&(1<<litWidth-1)]
+		bits, n, in = refill(bits, n, in)
 
-		bits |= *(*uint64)(unsafe.Add(in, ip)) << (n & 63)
-		ip += uintptr((63 - n) >> 3)
-		n |= 56
-
-		e = lit[bits&(1<<litWidth-1)]
-
-		to := unsafe.Add(out, op)
-		op += size
+		// What is copied too much is overwritten by what comes next, and all of it is
+		// before the end of out because of outSlack.
+		next := unsafe.Add(to, size)
 		switch {
+		case d >= 16 && size <= 32:
+			copy32(to, from)
 		case d >= 16:
-			*(*[16]byte)(to) = *(*[16]byte)(from)
-			*(*[16]byte)(unsafe.Add(to, 16)) = *(*[16]byte)(unsafe.Add(from, 16))
-			for size > 32 {
+			for uintptr(to) < uintptr(next) {
+				copy32(to, from)
 				to, from = unsafe.Add(to, 32), unsafe.Add(from, 32)
-				size -= 32
-				*(*[16]byte)(to) = *(*[16]byte)(from)
-				*(*[16]byte)(unsafe.Add(to, 16)) = *(*[16]byte)(unsafe.Add(from, 16))
 			}
 		case d >= 8:
-			*(*uint64)(to) = *(*uint64)(from)
-			for size > 8 {
+			for uintptr(to) < uintptr(next) {
+				*(*[8]byte)(to) = *(*[8]byte)(from)
 				to, from = unsafe.Add(to, 8), unsafe.Add(from, 8)
-				size -= 8
-				*(*uint64)(to) = *(*uint64)(from)
 			}
 		case d == 1:
-			v := uint64(*(*byte)(from)) * 0x0101010101010101
-			*(*uint64)(to) = v
-			for size > 8 {
+			v := 0x0101010101010101 * uint64(*(*byte)(from))
+			for uintptr(to) < uintptr(next) {
+				binary.LittleEndian.PutUint64((*[8]byte)(to)[:], v)
 				to = unsafe.Add(to, 8)
-				size -= 8
-				*(*uint64)(to) = v
 			}
 		default:
-			// Each step makes d more bytes right, and some garbage after them.
-			*(*uint64)(to) = *(*uint64)(from)
-			for size > d {
+			// Each step makes d more bytes right, and garbage after them.
+			for uintptr(to) < uintptr(next) {
+				*(*[8]byte)(to) = *(*[8]byte)(from)
 				to, from = unsafe.Add(to, d), unsafe.Add(from, d)
-				size -= d
-				*(*uint64)(to) = *(*uint64)(from)
 			}
 		}
+		to = next
 	}
 
-	r.bits.pos, r.pos = int(ip), int(op)
-	r.bits.bits, r.bits.n = bits&(1<<n-1), uint(n)
-	return length, distance, err
+	b.pos = inEnd - int(uintptr(inLast)-uintptr(in))
+	b.bits, b.n = bits&(1<<n-1), n
+	r.pos = outEnd - int(uintptr(toLast)-uintptr(to))
+	if badDist {
+		err = r.corrupt("invalid distance code")
+	}
+	return length, dist, err
+}
+
+// refill brings n from at most 63 to at least 56. Above n, bits then holds bits
+// of the byte that in points to, which the next refill puts there again. It reads 8 bytes and moves in by at most 7.
+func refill(bits uint64, n uint, in unsafe.Pointer) (uint64, uint, unsafe.Pointer) {
+	return bits | binary.LittleEndian.Uint64((*[8]byte)(in)[:])<<(n&63), n | 56, unsafe.Add(in, 7-n>>3)
+}
+
+// use uses up the bits of e.
+func use(bits uint64, n uint, e entry) (uint64, uint) {
+	return bits >> (e & 63), n - uint(e&63)
+}
+
+// putLiteral puts the literal of e.
+func putLiteral(to unsafe.Pointer, e entry) unsafe.Pointer {
+	*(*byte)(to) = byte(e >> 16)
+	return unsafe.Add(to, 1)
+}
+
+// copy32 copies 32 bytes whose source begins at least 16 before or lies elsewhere.
+func copy32(to, from unsafe.Pointer) {
+	*(*[16]byte)(to) = *(*[16]byte)(from)
+	*(*[16]byte)(unsafe.Add(to, 16)) = *(*[16]byte)(unsafe.Add(from, 16))
 }

@@ -27,41 +27,35 @@ func (b *bitReader) extra(e entry) int {
 	return v
 }
 
-// plainLoop decodes symbols until the output reaches bound, the block ends, or the
-// output ends within a match, of which the rest is left in r.match.
-func (r *Reader) plainLoop(bound int) error {
-	for r.pos < bound {
-		e, err := r.bits.lookup(r.lit[:], litWidth)
+// plainSymbol decodes one literal, match or end of block. Of a match that is too
+// long for the output the rest is left in r.match.
+func (r *Reader) plainSymbol() error {
+	e, err := r.bits.lookup(r.codes.lit[:], litWidth)
+	if err != nil {
+		return err
+	}
+	switch {
+	case e&(isSpecial|isMatch) == 0:
+		r.bits.drop(e.used())
+		r.out[r.pos] = byte(e.value())
+		r.pos++
+		return nil
+	case e&isMatch != 0:
+		length := r.bits.extra(e)
+		e, err := r.bits.lookup(r.codes.dist[:], distWidth)
 		if err != nil {
 			return err
 		}
-		switch {
-		case e&(isSpecial|isMatch) == 0:
-			r.bits.drop(e.used())
-			r.out[r.pos] = byte(e.value())
-			r.pos++
-		case e&isMatch != 0:
-			length := r.bits.extra(e)
-			e, err := r.bits.lookup(r.dist[:], distWidth)
-			if err != nil {
-				return err
-			}
-			if e&isSpecial != 0 {
-				return r.corrupt("invalid distance code")
-			}
-			dist := r.bits.extra(e)
-			if err := r.beginMatch(length, dist); err != nil {
-				return err
-			}
-		case e&isEnd != 0:
-			r.bits.drop(e.used())
-			r.endBlock()
-			return nil
-		default:
-			return r.corrupt("invalid literal or length code")
+		if e&isSpecial != 0 {
+			return r.corrupt("invalid distance code")
 		}
+		return r.beginMatch(length, r.bits.extra(e))
+	case e&isEnd != 0:
+		r.bits.drop(e.used())
+		r.endBlock()
+		return nil
 	}
-	return nil
+	return r.corrupt("invalid literal or length code")
 }
 
 // beginMatch takes up a match and copies as much of it as fits into the output.
@@ -70,7 +64,7 @@ func (r *Reader) beginMatch(length, dist int) error {
 		return r.corrupt("distance reaches before the start")
 	}
 	if r.points.isOpen {
-		r.use(length, dist)
+		r.mark(length, dist)
 	}
 	r.match, r.matchDist = length, dist
 	r.copyMatch()
@@ -101,12 +95,12 @@ func (r *Reader) back(dst []byte, dist int) {
 	copy(dst, r.out[from:])
 }
 
-// use notes that a match at the current place refers to the open Point's window.
-func (r *Reader) use(length, dist int) {
+// mark notes that a match at the current place may refer to the open Point's window.
+func (r *Reader) mark(length, dist int) {
 	from := r.points.open.Out - r.outputOffset() + int64(dist) // bytes before the Point
 	if from <= 0 {
 		return
 	}
 	at := windowSize - int(from)
-	r.back(r.points.open.Window[at:min(windowSize, at+length)], dist)
+	r.back(r.points.window[at:min(windowSize, at+length)], dist)
 }

@@ -72,10 +72,10 @@ type marker struct {
 	emit    func(Point)
 	last    int64 // Out of the last Point
 	// open is a Point whose window is not complete: the output is not yet
-	// windowSize past it. Its Window has full size, the bytes referred to so
-	// far are filled in.
+	// windowSize past it. The bytes referred to so far are in window.
 	open   Point
 	isOpen bool
+	window []byte // of windowSize, once there is a Point that needs it
 }
 
 // due says whether output that has come to offset out wants a Point, given a
@@ -94,7 +94,10 @@ func (m *marker) member(in, out int64) {
 // begin opens a Point.
 func (m *marker) begin(p Point) {
 	m.last = p.Out
-	p.Window = make([]byte, windowSize)
+	if m.window == nil {
+		m.window = make([]byte, windowSize)
+	}
+	clear(m.window)
 	m.open, m.isOpen = p, true
 }
 
@@ -110,8 +113,7 @@ func (m *marker) finish() {
 	if !m.isOpen {
 		return
 	}
-	p := m.open
-	p.Window = bytes.Clone(bytes.TrimLeft(p.Window, "\x00"))
-	m.open, m.isOpen = Point{}, false
-	m.emit(p)
+	m.isOpen = false
+	m.open.Window = bytes.Clone(bytes.TrimLeft(m.window, "\x00"))
+	m.emit(m.open)
 }

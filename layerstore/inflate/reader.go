@@ -42,8 +42,7 @@ type Reader struct {
 	headBit   uint8
 	final     bool
 	stored    int // bytes left of a stored block
-	lit       *litTable
-	dist      *distTable
+	codes     *tables
 	match     int // bytes left to copy of a match
 	matchDist int
 
@@ -55,14 +54,13 @@ type Reader struct {
 	pos    int
 	before int64
 	floor  int
-	hist   [windowSize + 32]byte
+	hist   [windowSize + histPad]byte
 
 	small []byte // for small reads: decoded
 	ready []byte // the part of it that was not read yet
 
-	lens    lenTable
-	ownLit  litTable
-	ownDist distTable
+	lens [1 << lenWidth]entry // the table of code lengths
+	own  tables               // of a block that brings its own codes
 }
 
 // state is what the decoder expects next.
@@ -93,7 +91,7 @@ func NewReader(src io.Reader, o Options) *Reader {
 func (r *Reader) Reset(src io.Reader, o Options) {
 	r.reset()
 	r.bits.reset(src, 0)
-	r.points = marker{spacing: o.Spacing, emit: o.OnPoint}
+	r.points = marker{spacing: o.Spacing, emit: o.OnPoint, window: r.points.window}
 }
 
 // Resume decodes from p on, reading no byte of src at or past end (as
@@ -116,7 +114,7 @@ func (r *Reader) Resume(src io.ReaderAt, p Point, end int64) error {
 		return err
 	}
 	r.reset()
-	r.points = marker{}
+	r.points = marker{window: r.points.window}
 	r.before = p.Out
 	r.section = section{src: src, off: p.In, end: end}
 	r.state = atResume
@@ -249,24 +247,20 @@ func (r *Reader) symbols() error {
 	case m.spacing > 0:
 		left = min(left, 2*m.spacing-(out-m.last))
 	}
+	if b := &r.bits; len(b.buf)-b.pos <= inSlack {
+		_ = b.fill() // plainSymbol finds out whether there is too little
+	}
 	bound := r.pos + int(left)
-	if b := &r.bits; len(b.buf)-b.pos < inSlack {
-		_ = b.fill() // plainLoop finds out whether there is too little
-	}
 	length, dist, err := r.fastLoop(bound)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if dist > 0 {
+	case dist > 0:
 		return r.beginMatch(length, dist)
+	case r.pos < bound:
+		return r.plainSymbol()
 	}
-	if r.pos >= bound {
-		return nil
-	}
-	if r.bits.end == nil && len(r.out)-r.pos > outSlack {
-		bound = r.pos + 1 // just the symbol that the fast loop leaves
-	}
-	return r.plainLoop(bound)
+	return nil
 }
 
 // outputOffset is the offset into the uncompressed stream of the byte that is decoded next.

@@ -33,11 +33,11 @@ const (
 	distTableSize = 512
 )
 
-type (
-	litTable  [litTableSize]entry
-	distTable [distTableSize]entry
-	lenTable  [1 << lenWidth]entry
-)
+// tables are the two codes of a block.
+type tables struct {
+	lit  [litTableSize]entry
+	dist [distTableSize]entry
+}
 
 // An entry tells what the next bits of the input mean.
 //
@@ -211,10 +211,7 @@ func secondWidth(count *[maxCodeLen + 1]int, n uint, left int, width uint) uint 
 }
 
 // fixed gives the tables of fixed blocks (RFC 1951 §3.2.6).
-var fixed = sync.OnceValue(func() *struct {
-	lit  litTable
-	dist distTable
-} {
+var fixed = sync.OnceValue(func() *tables {
 	var lens [numLit + numDist]uint8
 	for i := range lens {
 		switch {
@@ -230,10 +227,7 @@ var fixed = sync.OnceValue(func() *struct {
 			lens[i] = 5
 		}
 	}
-	var t struct {
-		lit  litTable
-		dist distTable
-	}
+	var t tables
 	build(t.lit[:], litWidth, lens[:numLit], litEntries[:])
 	build(t.dist[:], distWidth, lens[numLit:], distEntries[:])
 	return &t

@@ -21,7 +21,7 @@ import (
 
 func newDoctor(std streams) *cobra.Command {
 	d := &doctor{std: std}
-	var format outputFormat
+	var format choice
 	cmd := &cobra.Command{
 		Use:   "doctor [flags]",
 		Short: "Check what mica needs of this machine, and say how to mend it",
@@ -33,7 +33,7 @@ is a warning.`,
   sudo -u nobody mica doctor --root /tmp/nobody     # for another user`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			findings := d.examine(cmd.Context())
-			if format.name == "json" {
+			if format.word == "json" {
 				if err := printJSON(std.out, findings); err != nil {
 					return err
 				}
@@ -49,8 +49,7 @@ is a warning.`,
 		},
 	}
 	d.addRoot(cmd.Flags())
-	format.add(cmd.Flags())
-	cmd.Flags().Lookup("noheading").Hidden = true
+	addChoice(cmd.Flags(), &format, "format", "what to print", "text", "json")
 	return cmd
 }
 

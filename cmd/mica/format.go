@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"time"
 
@@ -12,26 +11,16 @@ import (
 
 // An outputFormat is how a command prints what it lists.
 type outputFormat struct {
-	name      string // "table" or "json"
+	how       choice // "table" or "json"
 	noHeading bool
 }
 
 func (f *outputFormat) add(flags *pflag.FlagSet) {
-	f.name = "table"
-	flags.Var(f, "format", "print as table or json")
+	addChoice(flags, &f.how, "format", "what to print", "table", "json")
 	flags.BoolVarP(&f.noHeading, "noheading", "n", false, "leave out the heads of the columns")
 }
 
-func (f *outputFormat) String() string { return f.name }
-func (f *outputFormat) Type() string   { return "HOW" }
-
-func (f *outputFormat) Set(s string) error {
-	if s != "table" && s != "json" {
-		return fmt.Errorf("must be table or json")
-	}
-	f.name = s
-	return nil
-}
+func (f *outputFormat) json() bool { return f.how.word == "json" }
 
 // A row is one thing that is listed. Encoded as JSON it has all that is known
 // of it, sizes in bytes and times by RFC 3339; cells has what fits a table.
@@ -39,7 +28,7 @@ type row interface{ cells() []string }
 
 // printRows lists rows: as a table, or as a JSON array.
 func printRows[R row](w io.Writer, format outputFormat, head []string, rows []R) error {
-	if format.name == "json" {
+	if format.json() {
 		return printJSON(w, rows)
 	}
 	var lines [][]string

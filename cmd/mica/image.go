@@ -23,14 +23,13 @@ import (
 type imageFlags struct {
 	root     string
 	platform string
-	progress progressMode
+	progress choice
 }
 
 func (f *imageFlags) add(flags *pflag.FlagSet) {
 	f.addRoot(flags)
-	flags.StringVar(&f.platform, "platform", "", "take this `OS/ARCH[/VARIANT]` out of an image that has several (default this machine's)")
-	f.progress = "auto"
-	flags.Var(&f.progress, "progress", "show indexing as auto, tty, plain, json or none")
+	flags.StringVar(&f.platform, "platform", "", "take `OS/ARCH` or OS/ARCH/VARIANT out of an image that has several (default this machine's)")
+	addChoice(flags, &f.progress, "progress", "how indexing is shown", "auto", "tty", "plain", "json", "none")
 }
 
 func (f *imageFlags) addRoot(flags *pflag.FlagSet) {
@@ -38,7 +37,7 @@ func (f *imageFlags) addRoot(flags *pflag.FlagSet) {
 }
 
 // show gives what shows the indexing of an image on w.
-func (f *imageFlags) show(w io.Writer) *progress { return newProgress(w, f.progress) }
+func (f *imageFlags) show(w io.Writer) *progress { return newProgress(w, f.progress.word) }
 
 func (f *imageFlags) store() (*layerstore.Store, error) {
 	root, err := filepath.Abs(f.root)

@@ -17,7 +17,7 @@ import (
 
 func newInfo(std streams) *cobra.Command {
 	var flags imageFlags
-	var format outputFormat
+	var format choice
 	cmd := &cobra.Command{
 		Use:   "info [flags]",
 		Short: "Tell where mica keeps what, and how much",
@@ -32,15 +32,14 @@ deleted while nothing is mounted, and is made again.`,
 			if err != nil {
 				return err
 			}
-			if format.name == "json" {
+			if format.word == "json" {
 				return printJSON(std.out, in)
 			}
 			return printTable(std.out, in.lines())
 		},
 	}
 	flags.addRoot(cmd.Flags())
-	format.add(cmd.Flags())
-	cmd.Flags().Lookup("noheading").Hidden = true
+	addChoice(cmd.Flags(), &format, "format", "what to print", "text", "json")
 	return cmd
 }
 

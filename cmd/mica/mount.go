@@ -60,7 +60,7 @@ type mounter struct {
 
 func (m *mounter) add(flags *pflag.FlagSet) {
 	m.imageFlags.add(flags)
-	flags.StringArrayVarP(&m.options, "options", "o", nil, "mount options as mount(8) has them: ro, nosuid, nodev, noexec, noatime,\nallow_other, default_permissions, nonempty, uid=, gid=, fsname=, root=, platform=")
+	flags.StringArrayVarP(&m.options, "options", "o", nil, "mount with these `OPTIONS` of mount(8): ro, nosuid, nodev, noexec, noatime, allow_other, default_permissions, nonempty, uid=, gid=, fsname=, root=, platform=")
 	flags.BoolVar(&m.mkdir, "mkdir", false, "make DIR if it is not there")
 	flags.BoolVarP(&m.foreground, "foreground", "f", false, "stay and serve the mount until it is unmounted or interrupted")
 	flags.BoolVarP(&m.quiet, "quiet", "q", false, "print nothing but the path and errors")
@@ -77,7 +77,7 @@ func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image, dir string
 	}
 	m.root, m.platform = first(m.root, m.with.root), first(m.platform, m.with.platform)
 	if m.quiet {
-		m.progress = "none"
+		m.progress.word = "none"
 	}
 	m.with.fs.Note = m.note
 	if m.server {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -50,24 +49,10 @@ const (
 	totalEvery = 10 * time.Second
 )
 
-// A progressMode is the value of --progress.
-type progressMode string
-
-func (m *progressMode) String() string { return string(*m) }
-func (m *progressMode) Type() string   { return "HOW" }
-
-func (m *progressMode) Set(s string) error {
-	if !slices.Contains([]string{"auto", "tty", "plain", "json", "none"}, s) {
-		return fmt.Errorf("must be auto, tty, plain, json or none")
-	}
-	*m = progressMode(s)
-	return nil
-}
-
 // newProgress shows progress on w: "tty" as bars, "plain" as lines, "json" as
 // lines of JSON, "none" not at all, "auto" as fits w. A mode that was asked
 // for is used from the first byte on, auto only for what takes a while.
-func newProgress(w io.Writer, mode progressMode) *progress {
+func newProgress(w io.Writer, mode string) *progress {
 	p := &progress{patient: mode == "auto", stop: make(chan struct{}), ended: make(chan struct{})}
 	switch {
 	case mode == "tty" || mode == "auto" && canRedraw(w):

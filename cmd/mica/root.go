@@ -28,10 +28,11 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 	root.SetErr(std.err)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(help)
+	root.SetHelpCommand(newHelp())
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2
 	root.DisableFlagsInUseLine = true
-	root.PersistentFlags().String(logFormat, "text", "how messages are written: text or json")
+	addChoice(root.PersistentFlags(), &choice{}, logFormat, "how messages are written", "text", "json")
 	for _, g := range []struct {
 		title    string
 		commands []*cobra.Command
@@ -60,10 +61,10 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 		for _, c := range g.commands {
 			c.GroupID = g.title
 			c.DisableFlagsInUseLine = true
+			strictly(c)
 			root.AddCommand(c)
 		}
 	}
-	strictly(root)
 	return root
 }
 

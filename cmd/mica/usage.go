@@ -12,8 +12,8 @@ import (
 // Command lines that are not mica's are told like any other failure, with what
 // may have been meant.
 
-// strictly has a command and those below it refuse, as usage errors, operands
-// that its usage line does not have.
+// strictly has a command refuse, as usage errors, operands that its usage line
+// does not have.
 func strictly(cmd *cobra.Command) {
 	own := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -25,9 +25,6 @@ func strictly(cmd *cobra.Command) {
 			return err
 		}
 		return &usageError{err: err, hint: "usage: " + cmd.UseLine()}
-	}
-	for _, c := range cmd.Commands() {
-		strictly(c)
 	}
 }
 

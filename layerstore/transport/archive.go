@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	iofs "io/fs"
 	"path"
 	"strings"
 
@@ -157,10 +156,6 @@ func (a *archive) open(name string) (*source, error) {
 		}
 	}
 	return nil, corrupt(name, "more than %d links lead on from it", maxLinks)
-}
-
-func notExist(name string) error {
-	return &iofs.PathError{Op: "open", Path: name, Err: iofs.ErrNotExist}
 }
 
 func (a *archive) close() error { return a.closers.close() }

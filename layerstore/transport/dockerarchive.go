@@ -89,7 +89,7 @@ func (a *dockerArchive) find(_ context.Context, d digest.Digest) (entry, error) 
 			return entry{scheme: "docker-archive", number: i, names: img.RepoTags, digest: d}, nil
 		}
 	}
-	return entry{}, &NotFoundError{Text: "digest " + d.String() + " not found"}
+	return entry{}, notExist(d.String())
 }
 
 // config reads the config of an image and checks it against its name.

@@ -25,6 +25,7 @@ func TestSeveralImages(t *testing.T) {
 	checkLayers(t, mustOpen(t, path+":web:2", Options{}), a)
 	checkLayers(t, mustOpen(t, path+":9", Options{}), b)
 	checkLayers(t, mustOpen(t, path+":@2", Options{}), b)
+	checkLayers(t, mustOpen(t, path+"@"+digest.FromBytes(toJSON(t, configOf(t, arm64, b))).String(), Options{}), b)
 	if got := mustOpen(t, path+":www:2", Options{}).Name; got != "www:2" {
 		t.Errorf("Name = %s, want that one of its names which was typed", got)
 	}

@@ -17,7 +17,7 @@ import (
 type form interface {
 	// list gives the images, in the order of the file.
 	list(ctx context.Context) ([]entry, error)
-	// find gives what has a digest that no listed entry has.
+	// find gives what has a digest that no listed entry has, or [iofs.ErrNotExist].
 	find(ctx context.Context, d digest.Digest) (entry, error)
 	// platforms gives those that an entry is there for; nil is not known.
 	platforms(ctx context.Context, e entry) []*ocispec.Platform

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	iofs "io/fs"
+	"io"
 	"os"
 	"strings"
 
@@ -84,7 +84,7 @@ func openArchive(ctx context.Context, file *source, o Options) (*archive, error)
 	owns := closers{file}
 	src, err := expand(ctx, file, o)
 	if err == nil {
-		if c, ok := src.(interface{ Close() error }); ok && src != blob.Source(file) {
+		if c, ok := src.(io.Closer); ok && src != blob.Source(file) {
 			owns = append(closers{c}, owns...)
 		}
 		var a *archive
@@ -156,6 +156,3 @@ func (a *archive) holdsV1() bool {
 	}
 	return false
 }
-
-// absent says that an error tells of a file that is not there.
-func absent(err error) bool { return errors.Is(err, iofs.ErrNotExist) }

@@ -14,7 +14,7 @@ type rootfs struct{ src *source }
 func (r *rootfs) list(context.Context) ([]entry, error) { return []entry{{scheme: "rootfs"}}, nil }
 
 func (r *rootfs) find(_ context.Context, d digest.Digest) (entry, error) {
-	return entry{}, &NotFoundError{Text: "digest " + d.String() + " not found"}
+	return entry{}, notExist(d.String())
 }
 
 func (r *rootfs) platforms(context.Context, entry) []*ocispec.Platform { return nil }

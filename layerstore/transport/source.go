@@ -103,6 +103,14 @@ func (d directory) open(name string) (*source, error) {
 
 func (d directory) close() error { return nil }
 
+// notExist is the error of open for a name that is not there.
+func notExist(name string) error {
+	return &iofs.PathError{Op: "open", Path: name, Err: iofs.ErrNotExist}
+}
+
+// absent says that an error tells of a file that is not there.
+func absent(err error) bool { return errors.Is(err, iofs.ErrNotExist) }
+
 // has says whether there is a file of that name, readable or not.
 func has(fs files, name string) bool {
 	src, err := fs.open(name)

@@ -121,7 +121,7 @@ func (a *v1Archive) list(context.Context) ([]entry, error) {
 }
 
 func (a *v1Archive) find(_ context.Context, d digest.Digest) (entry, error) {
-	return entry{}, &NotFoundError{Text: "digest " + d.String() + " not found"}
+	return entry{}, notExist(d.String())
 }
 
 func (a *v1Archive) platforms(_ context.Context, e entry) []*ocispec.Platform {

@@ -48,7 +48,7 @@ type proof struct {
 
 // openDeferred gives the tree of layers whose contents are being verified.
 func openDeferred(ctx context.Context, store *layerstore.Store, layers []Layer) (*Tree, *proof, error) {
-	key := chainKey(layers)
+	key := chainKey(layers, false)
 	path := store.TreePath(key) + unverified
 	var tree *Tree
 	err := store.Make(ctx, path, func() (err error) {
@@ -98,7 +98,7 @@ func mergeUnverified(store *layerstore.Store, key string, layers []Layer, f *os.
 // run indexes the layers, which checks their digests, and compares what comes
 // of it with the tree that is already shown.
 func (p *proof) run(ctx context.Context, store *layerstore.Store, layers []Layer, shown *Tree) error {
-	proven, err := ensureTree(ctx, store, layers)
+	proven, err := ensureTree(ctx, store, layers, false)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ const CacheSize = 48 << 20
 // An Image is the View of an image's layers, with all that it needs open.
 type Image struct {
 	*View
+	store  *layerstore.Store
+	specs  []Layer
 	layers []*layerstore.Layer
 	proof  *proof // nil: all was verified before it was opened
 }
@@ -39,13 +41,15 @@ type Options struct {
 	// were hashed. Reads of contents then wait for that, and fail with a
 	// *blob.DataError if a layer is not what the image says.
 	Defer bool
+	// Alone shows the topmost layer by itself; see MergeAlone.
+	Alone bool
 }
 
 // OpenImage gives the merged view of layers, bottom first. What the store
 // lacks is made: the index of each layer, several at once, and the tree. The
 // blobs stay the caller's and must be there as long as the image is used.
 func OpenImage(ctx context.Context, store *layerstore.Store, layers []Layer, o Options) (*Image, error) {
-	img := &Image{}
+	img := &Image{store: store, specs: layers}
 	tree, err := openTreeOf(ctx, store, layers, o, img)
 	if err != nil {
 		return nil, err
@@ -67,15 +71,15 @@ func OpenImage(ctx context.Context, store *layerstore.Store, layers []Layer, o O
 }
 
 func openTreeOf(ctx context.Context, store *layerstore.Store, layers []Layer, o Options, img *Image) (tree *Tree, err error) {
-	key := chainKey(layers)
+	key := chainKey(layers, o.Alone)
 	if tree, err = OpenTree(store.TreePath(key), key); err == nil {
 		return tree, nil
 	}
-	if o.Defer && canDefer(store, layers) {
+	if o.Defer && !o.Alone && canDefer(store, layers) {
 		tree, img.proof, err = openDeferred(ctx, store, layers)
 		return tree, err
 	}
-	return ensureTree(ctx, store, layers)
+	return ensureTree(ctx, store, layers, o.Alone)
 }
 
 // Verified waits until all that a deferred image promises is proven.
@@ -99,29 +103,33 @@ func (img *Image) Close() error {
 	return errors.Join(errs...)
 }
 
-// ensureTree opens the tree of a chain of layers, made first if need be.
-func ensureTree(ctx context.Context, store *layerstore.Store, layers []Layer) (*Tree, error) {
-	key := chainKey(layers)
+// ensureTree opens the tree of a chain of layers, or of its topmost layer
+// alone, made first if need be.
+func ensureTree(ctx context.Context, store *layerstore.Store, layers []Layer, alone bool) (*Tree, error) {
+	key := chainKey(layers, alone)
 	path := store.TreePath(key)
 	var tree *Tree
 	err := store.Make(ctx, path, func() (err error) {
 		tree, err = OpenTree(path, key)
 		return err
-	}, func(f *os.File) error { return writeTreeOf(ctx, store, key, layers, f) })
+	}, func(f *os.File) error { return writeTreeOf(ctx, store, key, layers, alone, f) })
 	return tree, err
 }
 
 // chainKey names a chain of layers: by what is promised of them, so that a
 // tree is never taken for that of an image that promises something else.
-func chainKey(layers []Layer) string {
+func chainKey(layers []Layer, alone bool) string {
 	h := sha256.New()
+	if alone {
+		fmt.Fprintln(h, "the last alone")
+	}
 	for _, l := range layers {
 		fmt.Fprintf(h, "%q %q %q %q\n", l.Blob.ID(), l.Digest, l.DiffID, l.History)
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
-func writeTreeOf(ctx context.Context, store *layerstore.Store, key string, layers []Layer, f *os.File) error {
+func writeTreeOf(ctx context.Context, store *layerstore.Store, key string, layers []Layer, alone bool, f *os.File) error {
 	if err := indexAll(ctx, store, layers); err != nil {
 		return err
 	}
@@ -136,6 +144,9 @@ func writeTreeOf(ctx context.Context, store *layerstore.Store, key string, layer
 		info := ix.Info()
 		sources[i] = ix
 		infos[i] = LayerInfo{Digest: info.Digest, DiffID: info.DiffID, Size: info.BlobSize, History: l.History}
+	}
+	if alone {
+		return MergeAlone(f, key, sources, len(sources)-1, infos)
 	}
 	return Merge(f, key, sources, infos)
 }

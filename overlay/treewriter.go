@@ -43,11 +43,11 @@ func (e *LayerError) Unwrap() error { return e.Err }
 // side by side in the order of their names, inodes in the order in which they
 // are first met.
 func (m *merger) write(f io.Writer, key string, infos []LayerInfo) error {
-	number := make([]uint32, len(m.inodes)) // new number plus one, by old
+	number := make([]uint32, len(m.inodes))  // new number plus one, by old
 	order := []uint32{m.dents[m.root].inode} // old numbers
 	number[order[0]] = 1
 	nlink := []uint32{2}
-	parent := []uint32{0} // of directories, by new number
+	parent := []uint32{0}    // of directories, by new number
 	dirs := []uint32{m.root} // dents
 	var dentries []byte
 	var children []uint32

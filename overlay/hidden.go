@@ -1,0 +1,361 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// HiddenName is the directory in the root of a read-only mount that tells
+// about the image. It is found by name and never listed.
+const HiddenName = ".mica"
+
+// A Hidden is the view of an image with the directory [HiddenName]:
+//
+//	.mica/layers/N/   layer N alone, its marks as ".wh." files; bottom is 1
+//	.mica/at/N/       the image as it was after layer N
+//	.mica/NAME        the files given to NewHidden
+//
+// A view of layers is made when it is first looked at. Its methods may be
+// called concurrently.
+type Hidden struct {
+	*Image
+	files []HiddenFile
+
+	mu    sync.Mutex
+	parts map[partKey]*View
+}
+
+// A HiddenFile is a file of the directory .mica.
+type HiddenFile struct {
+	Name string
+	Data []byte
+}
+
+// A partKey says which view of the layers is meant.
+type partKey struct {
+	alone bool
+	n     int // from 1, the bottom
+}
+
+// NewHidden adds the directory to an image, which becomes its own.
+func NewHidden(img *Image, files []HiddenFile) *Hidden {
+	return &Hidden{Image: img, files: files, parts: map[partKey]*View{}}
+}
+
+// Node numbers above those of the image: the part of the tree is in the bits
+// from 40 on, the node there below. Part 1 is the hidden directory itself, the
+// parts of layer N are 2N (alone) and 2N+1.
+const (
+	partShift = 40
+	nodeMask  = 1<<partShift - 1
+
+	hiddenDir NodeID = 1<<partShift + iota
+	layersDir
+	atDir
+	firstFile
+)
+
+func (k partKey) base() NodeID {
+	p := NodeID(2 * k.n)
+	if !k.alone {
+		p++
+	}
+	return p << partShift
+}
+
+// A spot says what a node number is of: a view and the node there, or, with
+// the view nil, a node of the hidden directory.
+type spot struct {
+	view *View
+	base NodeID
+	id   NodeID
+}
+
+// outer is the number by which a node of the spot's view is known outside.
+func (p spot) outer(a Attr) Attr {
+	a.ID |= p.base
+	return a
+}
+
+func (h *Hidden) spot(id NodeID) (spot, error) {
+	part := id >> partShift
+	switch part {
+	case 0:
+		return spot{view: h.View, id: id}, nil
+	case 1:
+		return spot{id: id}, nil
+	}
+	key := partKey{alone: part%2 == 0, n: int(part / 2)}
+	v, err := h.part(key)
+	if err != nil {
+		return spot{}, err
+	}
+	return spot{view: v, base: key.base(), id: id & nodeMask}, nil
+}
+
+// part gives a view of some of the layers, made at the first call.
+func (h *Hidden) part(key partKey) (*View, error) {
+	if key.n < 1 || key.n > len(h.specs) {
+		return nil, iofs.ErrNotExist
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if v := h.parts[key]; v != nil {
+		return v, nil
+	}
+	// Under the lock: whoever comes at the same time wants the same work done.
+	ctx := context.Background()
+	if err := h.Verified(ctx); err != nil {
+		return nil, err
+	}
+	tree, err := ensureTree(ctx, h.store, h.specs[:key.n], key.alone)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{Tree: tree, layers: h.View.layers[:key.n]}
+	h.parts[key] = v
+	return v, nil
+}
+
+// Close closes the image and what was made of it.
+func (h *Hidden) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	errs := []error{h.Image.Close()}
+	for _, v := range h.parts {
+		errs = append(errs, v.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Lookup is that of a View.
+func (h *Hidden) Lookup(dir NodeID, name string) (Attr, error) {
+	p, err := h.spot(dir)
+	if err != nil {
+		return Attr{}, err
+	}
+	if p.view == nil {
+		return h.lookupHidden(dir, name)
+	}
+	a, err := p.view.Lookup(p.id, name)
+	if dir == Root && name == HiddenName && err != nil {
+		return h.hiddenAttr(hiddenDir)
+	}
+	return p.outer(a), err
+}
+
+func (h *Hidden) lookupHidden(dir NodeID, name string) (Attr, error) {
+	if key, ok := numbered(dir, name); ok {
+		v, err := h.part(key)
+		if err != nil {
+			return Attr{}, err
+		}
+		a, err := v.Attr(Root)
+		a.ID |= key.base()
+		return a, err
+	}
+	if dir == hiddenDir {
+		for i, n := range h.names() {
+			if n == name {
+				return h.hiddenAttr(layersDir + NodeID(i))
+			}
+		}
+	}
+	if dir >= firstFile {
+		return Attr{}, ErrNotDir
+	}
+	return Attr{}, iofs.ErrNotExist
+}
+
+// numbered says which layer a name in one of the two numbered directories is.
+func numbered(dir NodeID, name string) (partKey, bool) {
+	n, err := strconv.Atoi(name)
+	ok := err == nil && strconv.Itoa(n) == name && (dir == layersDir || dir == atDir)
+	return partKey{alone: dir == layersDir, n: n}, ok
+}
+
+// names are those in the hidden directory, in the order of their numbers from
+// layersDir on.
+func (h *Hidden) names() []string {
+	names := []string{"layers", "at"}
+	for _, f := range h.files {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// Attr is that of a View.
+func (h *Hidden) Attr(id NodeID) (Attr, error) {
+	p, err := h.spot(id)
+	if err != nil {
+		return Attr{}, err
+	}
+	if p.view == nil {
+		return h.hiddenAttr(id)
+	}
+	a, err := p.view.Attr(p.id)
+	return p.outer(a), err
+}
+
+func (h *Hidden) hiddenAttr(id NodeID) (Attr, error) {
+	root, err := h.View.Attr(Root)
+	if err != nil {
+		return Attr{}, err
+	}
+	a := Attr{ID: id, Mode: unix.S_IFDIR | 0o555, Nlink: 2, Size: dirSize, Mtime: root.Mtime}
+	switch {
+	case id == hiddenDir:
+		a.Nlink = 4
+	case id == layersDir || id == atDir:
+		a.Nlink += uint32(len(h.specs))
+	case id >= firstFile && id < firstFile+NodeID(len(h.files)):
+		a.Mode, a.Nlink = unix.S_IFREG|0o444, 1
+		a.Size = int64(len(h.files[id-firstFile].Data))
+		a.Blocks = (a.Size + 511) / 512
+	default:
+		return Attr{}, iofs.ErrNotExist
+	}
+	return a, nil
+}
+
+// Parent is that of a View.
+func (h *Hidden) Parent(dir NodeID) (NodeID, error) {
+	p, err := h.spot(dir)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case p.view == nil && dir == hiddenDir:
+		return Root, nil
+	case p.view == nil:
+		return hiddenDir, nil
+	case p.base != 0 && p.id == Root:
+		if p.base>>partShift%2 == 0 {
+			return layersDir, nil
+		}
+		return atDir, nil
+	}
+	id, err := p.view.Parent(p.id)
+	return id | p.base, err
+}
+
+// ReadDir is that of a View; the hidden directory is not among what the root
+// has.
+func (h *Hidden) ReadDir(dir NodeID, cookie uint64, emit func(name string, a Attr, next uint64) bool) error {
+	p, err := h.spot(dir)
+	if err != nil {
+		return err
+	}
+	if p.view != nil {
+		return p.view.ReadDir(p.id, cookie, func(name string, a Attr, next uint64) bool {
+			return emit(name, p.outer(a), next)
+		})
+	}
+	names := h.names()
+	if dir == layersDir || dir == atDir {
+		names = nil
+		for n := range h.specs {
+			names = append(names, strconv.Itoa(n+1))
+		}
+	} else if dir != hiddenDir {
+		return ErrNotDir
+	}
+	for i := cookie; i < uint64(len(names)); i++ {
+		a, err := h.lookupHidden(dir, names[i])
+		if err != nil {
+			return fmt.Errorf("%s: %w", names[i], err)
+		}
+		if !emit(names[i], a, i+1) {
+			break
+		}
+	}
+	return nil
+}
+
+// Readlink is that of a View.
+func (h *Hidden) Readlink(id NodeID) (string, error) {
+	p, err := h.spot(id)
+	if err != nil {
+		return "", err
+	}
+	if p.view == nil {
+		return "", unix.EINVAL
+	}
+	return p.view.Readlink(p.id)
+}
+
+// ReadAt is that of a View.
+func (h *Hidden) ReadAt(ctx context.Context, id NodeID, b []byte, off int64) (int, error) {
+	p, err := h.spot(id)
+	if err != nil {
+		return 0, err
+	}
+	if p.view != nil {
+		return p.view.ReadAt(ctx, p.id, b, off)
+	}
+	a, err := h.hiddenAttr(id)
+	if err != nil || a.Mode&unix.S_IFMT != unix.S_IFREG || off < 0 {
+		return 0, unix.EINVAL
+	}
+	data := h.files[id-firstFile].Data
+	return copy(b, data[min(off, int64(len(data))):]), nil
+}
+
+// Cached is that of a View.
+func (h *Hidden) Cached(id NodeID, off int64, n int) bool {
+	p, err := h.spot(id)
+	return err != nil || p.view == nil || p.view.Cached(p.id, off, n)
+}
+
+// Xattr is that of a View.
+func (h *Hidden) Xattr(id NodeID, name string) ([]byte, error) {
+	p, err := h.spot(id)
+	if err != nil {
+		return nil, err
+	}
+	if p.view == nil {
+		return nil, ErrNoXattr
+	}
+	return p.view.Xattr(p.id, name)
+}
+
+// Xattrs is that of a View.
+func (h *Hidden) Xattrs(id NodeID) ([]string, error) {
+	p, err := h.spot(id)
+	if err != nil || p.view == nil {
+		return nil, err
+	}
+	return p.view.Xattrs(p.id)
+}
+
+// SeekData is that of a View.
+func (h *Hidden) SeekData(id NodeID, off int64) (int64, error) { return h.seek(id, off, true) }
+
+// SeekHole is that of a View.
+func (h *Hidden) SeekHole(id NodeID, off int64) (int64, error) { return h.seek(id, off, false) }
+
+func (h *Hidden) seek(id NodeID, off int64, data bool) (int64, error) {
+	p, err := h.spot(id)
+	if err != nil {
+		return 0, err
+	}
+	if p.view != nil {
+		return p.view.seek(p.id, off, data)
+	}
+	a, err := h.hiddenAttr(id)
+	switch {
+	case err != nil:
+		return 0, err
+	case off < 0 || off >= a.Size:
+		return 0, ErrPastEnd
+	case data:
+		return off, nil
+	}
+	return a.Size, nil
+}

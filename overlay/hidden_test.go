@@ -1,0 +1,180 @@
+package overlay
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	iofs "io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"mica/layerstore"
+)
+
+// bytesSource is a blob in memory.
+type bytesSource struct {
+	*bytes.Reader
+	id string
+}
+
+func (b *bytesSource) ID() string { return b.id }
+
+// tarLayer makes a plain layer of files, whose contents are their names.
+func tarLayer(t testing.TB, history string, names ...string) Layer {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, name := range names {
+		h := &tar.Header{Name: name, Mode: 0o644, Size: int64(len(name))}
+		if strings.HasSuffix(name, "/") {
+			h.Typeflag, h.Size = tar.TypeDir, 0
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if h.Size > 0 {
+			io.WriteString(w, name)
+		}
+	}
+	w.Close()
+	sum := sha256.Sum256(b.Bytes())
+	id := "sha256:" + hex.EncodeToString(sum[:])
+	src := &bytesSource{bytes.NewReader(b.Bytes()), id}
+	return Layer{History: history, Spec: layerstore.Spec{Blob: src, Digest: id, DiffID: id}}
+}
+
+func TestHidden(t *testing.T) {
+	layers := []Layer{
+		tarLayer(t, "first", "etc/", "etc/a", "etc/b"),
+		tarLayer(t, "second", "etc/.wh.a", "etc/c"),
+	}
+	img, err := OpenImage(t.Context(), layerstore.Open(t.TempDir()), layers, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := NewHidden(img, []HiddenFile{{"config.json", []byte("{}")}, {"history.json", []byte("[]")}})
+	defer h.Close()
+	find := func(path string) (Attr, error) {
+		a, err := h.Attr(Root)
+		for _, name := range strings.Split(path, "/") {
+			if err != nil {
+				return a, err
+			}
+			a, err = h.Lookup(a.ID, name)
+		}
+		return a, err
+	}
+	for path, want := range map[string]string{ // contents; "" is a directory, "-" is not there
+		"etc/b": "etc/b", "etc/a": "-",
+		".mica": "", ".mica/layers": "", ".mica/at": "", ".mica/x": "-",
+		".mica/config.json": "{}", ".mica/history.json": "[]",
+		".mica/layers/1/etc/a": "etc/a", ".mica/layers/1/etc/c": "-",
+		".mica/layers/2/etc/c": "etc/c", ".mica/layers/2/etc/b": "-", ".mica/layers/2/etc/.wh.a": "0",
+		".mica/at/1/etc/a": "etc/a", ".mica/at/1/etc/c": "-",
+		".mica/at/2/etc/c": "etc/c", ".mica/at/2/etc/a": "-",
+		".mica/at/0": "-", ".mica/at/3": "-", ".mica/at/01": "-", ".mica/at/x": "-",
+		".mica/at/1/.mica": "-",
+	} {
+		a, err := find(path)
+		if want == "-" {
+			if !errors.Is(err, iofs.ErrNotExist) {
+				t.Errorf("%s: %+v, %v; want none", path, a, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if again, err := h.Attr(a.ID); err != nil || again != a {
+			t.Errorf("%s: Attr = %+v, %v; Lookup gave %+v", path, again, err, a)
+		}
+		if a.Mode&unix.S_IFMT == unix.S_IFDIR {
+			checkDir(t, h, path, a.ID)
+			if want != "" {
+				t.Errorf("%s is a directory", path)
+			}
+			continue
+		}
+		got := make([]byte, a.Size)
+		if n, err := h.ReadAt(t.Context(), a.ID, got, 0); n != len(got) || err != nil && err != io.EOF {
+			t.Errorf("%s: ReadAt = %d, %v", path, n, err)
+		}
+		if want != "0" && string(got) != want || want == "0" && a.Size != 0 {
+			t.Errorf("%s = %q, want %q", path, got, want)
+		}
+	}
+	if err := h.ReadDir(Root, 0, func(name string, _ Attr, _ uint64) bool {
+		if name == HiddenName {
+			t.Error("the hidden directory is listed")
+		}
+		return true
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// checkDir holds what a directory lists against what is found by name.
+func checkDir(t *testing.T, h *Hidden, path string, dir NodeID) {
+	t.Helper()
+	var names []string
+	err := h.ReadDir(dir, 0, func(name string, a Attr, _ uint64) bool {
+		names = append(names, name)
+		if b, err := h.Lookup(dir, name); err != nil || a != b {
+			t.Errorf("%s/%s: ReadDir gives %+v, Lookup %+v, %v", path, name, a, b, err)
+		}
+		if a.Mode&unix.S_IFMT == unix.S_IFDIR {
+			if p, err := h.Parent(a.ID); err != nil || p != dir {
+				t.Errorf("Parent of %s/%s = %d, %v; want %d", path, name, p, err, dir)
+			}
+		}
+		return true
+	})
+	if err != nil || slices.Contains(names, "") {
+		t.Errorf("%s: ReadDir gives %q, %v", path, names, err)
+	}
+}
+
+// A deferred image shows its names at once and its contents once it is proven.
+func TestDeferred(t *testing.T) {
+	big := strings.Repeat("x", 250)
+	var names []string
+	for i := range deferFrom/1024 + 1 {
+		names = append(names, big[:200]+strings.Repeat("y", i%50)+string(rune('a'+i%26))+hex.EncodeToString([]byte{byte(i), byte(i >> 8), byte(i >> 16)}))
+	}
+	layer := tarLayer(t, "", names...)
+	for _, damaged := range []bool{false, true} {
+		if damaged {
+			other := sha256.Sum256(nil)
+			layer.Digest = "sha256:" + hex.EncodeToString(other[:])
+		}
+		img, err := OpenImage(t.Context(), layerstore.Open(t.TempDir()), []Layer{layer}, Options{Defer: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if img.proof == nil {
+			t.Fatal("the image was not deferred")
+		}
+		a, err := img.Lookup(Root, names[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, a.Size)
+		n, err := img.ReadAt(t.Context(), a.ID, buf, 0)
+		if damaged && (n != 0 || err == nil) {
+			t.Errorf("ReadAt of another layer than promised: %d, %v; want an error", n, err)
+		}
+		if !damaged && (string(buf[:n]) != names[0] || img.Verified(t.Context()) != nil) {
+			t.Errorf("ReadAt = %q, %v; want %q", buf[:n], err, names[0])
+		}
+		if err := img.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -16,25 +16,24 @@ func (v *View) WriteContents(ctx context.Context, w io.Writer, id NodeID) (int64
 	if err != nil {
 		return 0, err
 	}
-	return v.writeRange(ctx, w, id, 0, d.size)
+	return v.writeRange(ctx, w, id, 0, d.size, make([]byte, min(d.size, copyLen)))
 }
 
-// writeRange writes n bytes of a file from off on, which the file must have.
-func (v *View) writeRange(ctx context.Context, w io.Writer, id NodeID, off, n int64) (int64, error) {
-	buf := make([]byte, min(n, copyLen))
-	for done := int64(0); done < n; {
-		part := buf[:min(n-done, copyLen)]
-		k, err := v.ReadAt(ctx, id, part, off+done)
-		if k < len(part) {
+// writeRange writes n bytes of a file from off on, which the file must have,
+// through a buffer that is not empty unless n is 0.
+func (v *View) writeRange(ctx context.Context, w io.Writer, id NodeID, off, n int64, buf []byte) (done int64, err error) {
+	for done < n {
+		part := buf[:min(n-done, int64(len(buf)))]
+		if k, err := v.ReadAt(ctx, id, part, off+done); k < len(part) {
 			if err == nil || err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
 			return done, err
 		}
-		if _, err := w.Write(part); err != nil {
+		k, err := w.Write(part)
+		if done += int64(k); err != nil {
 			return done, err
 		}
-		done += int64(k)
 	}
-	return n, nil
+	return done, nil
 }

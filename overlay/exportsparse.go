@@ -1,0 +1,149 @@
+package overlay
+
+import (
+	"archive/tar"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mica/layerstore/toc"
+)
+
+// archive/tar reads sparse files but cannot write them, so what stands for one
+// is put together here: a PAX header, then a ustar header, then as its data the
+// map and the bytes that are no hole (GNU tar manual, "Storing Sparse Files",
+// format 1.0).
+
+const tarBlock = 512
+
+// addSparse writes a file with holes.
+func (e *exporter) addSparse(ctx context.Context, h *tar.Header, d fileData, a Attr) error {
+	// Ends what archive/tar has begun; it takes no notice of what comes between.
+	if err := e.tar.Flush(); err != nil {
+		return err
+	}
+	layout := padded(sparseMap(d))
+	stored := int64(len(layout))
+	for i := range d.count() {
+		stored += d.extent(i).len
+	}
+	records := map[string]string{
+		"GNU.sparse.major": "1", "GNU.sparse.minor": "0",
+		"GNU.sparse.name": h.Name, "GNU.sparse.realsize": strconv.FormatInt(d.size, 10),
+		"mtime": paxTime(a.Mtime),
+		"uid":   strconv.Itoa(h.Uid), "gid": strconv.Itoa(h.Gid),
+		"size": strconv.FormatInt(stored, 10),
+	}
+	maps.Copy(records, h.PAXRecords)
+	pax := paxRecords(records)
+	// The names are for readers that know nothing of PAX.
+	e.w.Write(ustarHeader("PaxHeaders/GNUSparseFile", tar.TypeXHeader, 0o644, int64(len(pax))))
+	e.w.Write(padded(pax))
+	e.w.Write(ustarHeader("GNUSparseFile.0", tar.TypeReg, h.Mode, stored))
+	if _, err := e.w.Write(layout); err != nil { // as those before
+		return err
+	}
+	for i := range d.count() {
+		x := d.extent(i)
+		if _, err := e.view.writeRange(ctx, e.w, a.ID, x.off, x.len, e.buf); err != nil {
+			return err
+		}
+	}
+	_, err := e.w.Write(make([]byte, -stored&(tarBlock-1)))
+	return err
+}
+
+// sparseMap gives the count of extents, then of each offset and length, a
+// line a number. An empty one at the end stands for a hole there.
+func sparseMap(d fileData) []byte {
+	var b []byte
+	count, end := d.count(), int64(0)
+	line := func(n int64) { b = append(strconv.AppendInt(b, n, 10), '\n') }
+	if count > 0 {
+		last := d.extent(count - 1)
+		end = last.off + last.len
+	}
+	if end < d.size {
+		line(int64(count) + 1)
+	} else {
+		line(int64(count))
+	}
+	for i := range count {
+		line(d.extent(i).off)
+		line(d.extent(i).len)
+	}
+	if end < d.size {
+		line(d.size)
+		line(0)
+	}
+	return b
+}
+
+// paxTime gives a time in seconds, with a fraction if it has one.
+func paxTime(t toc.Time) string {
+	sec, nsec := t.Sec, int64(t.Nsec)
+	sign := ""
+	if sec < 0 && nsec > 0 { // -1.25 is -2 and .75
+		sec, nsec = sec+1, 1e9-nsec
+		if sec == 0 {
+			sign = "-"
+		}
+	}
+	s := sign + strconv.FormatInt(sec, 10)
+	if nsec > 0 {
+		s += strings.TrimRight(fmt.Sprintf(".%09d", nsec), "0")
+	}
+	return s
+}
+
+// paxRecords gives records in the order of their keywords.
+func paxRecords(records map[string]string) []byte {
+	var b []byte
+	for _, key := range slices.Sorted(maps.Keys(records)) {
+		rest := " " + key + "=" + records[key] + "\n"
+		// The length counts its own digits.
+		n := len(rest) + 1
+		for n != len(rest)+len(strconv.Itoa(n)) {
+			n = len(rest) + len(strconv.Itoa(n))
+		}
+		b = append(strconv.AppendInt(b, int64(n), 10), rest...)
+	}
+	return b
+}
+
+// ustarHeader gives the header of a member whose numbers, but for the mode,
+// are in the PAX header before it.
+func ustarHeader(name string, kind byte, mode, size int64) []byte {
+	b := make([]byte, tarBlock)
+	copy(b[0:100], name)
+	octal := func(field []byte, n int64) {
+		if digits := fmt.Sprintf("%0*o", len(field)-1, n); len(digits) < len(field) {
+			copy(field, digits)
+		} else { // more than fits: PAX tells
+			copy(field, strings.Repeat("0", len(field)-1))
+		}
+	}
+	octal(b[100:108], mode)
+	octal(b[108:116], 0) // owner
+	octal(b[116:124], 0) // group
+	octal(b[124:136], size)
+	octal(b[136:148], 0) // time
+	copy(b[148:156], "        ")
+	b[156] = kind
+	copy(b[257:265], "ustar\x0000")
+	sum := int64(0)
+	for _, c := range b {
+		sum += int64(c)
+	}
+	octal(b[148:155], sum)
+	b[154] = 0
+	return b
+}
+
+// padded fills up to a whole block with zeros.
+func padded(b []byte) []byte {
+	return append(b, make([]byte, -len(b)&(tarBlock-1))...)
+}

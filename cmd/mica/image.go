@@ -24,6 +24,8 @@ type imageFlags struct {
 	root     string
 	platform string
 	progress choice
+	part     part // which of its layers are looked at
+	deferred bool // contents may be verified after the image is open
 }
 
 func (f *imageFlags) add(flags *pflag.FlagSet) {
@@ -69,7 +71,14 @@ func (f *imageFlags) open(ctx context.Context, ref string, show *progress) (*ope
 	if err != nil {
 		return nil, err
 	}
-	img, err := overlay.OpenImage(ctx, store, layersOf(meta, store, show), overlay.Options{})
+	layers, alone, err := f.part.of(layersOf(meta, store, show))
+	if err != nil {
+		meta.Close()
+		return nil, &argError{ref, err}
+	}
+	// In an archive that is compressed as a whole nothing can be looked at
+	// without decoding, which is also when it is verified.
+	img, err := overlay.OpenImage(ctx, store, layers, overlay.Options{Defer: f.deferred && !meta.Expanded, Alone: alone})
 	if err != nil {
 		meta.Close()
 		return nil, &argError{ref, storeError(store, err)}

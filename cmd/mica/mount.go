@@ -20,6 +20,7 @@ import (
 	"mica/fs"
 	"mica/layerstore"
 	"mica/layerstore/transport"
+	"mica/overlay"
 )
 
 func newMount(std streams) *cobra.Command {
@@ -60,6 +61,7 @@ type mounter struct {
 
 func (m *mounter) add(flags *pflag.FlagSet) {
 	m.imageFlags.add(flags)
+	m.part.add(flags)
 	flags.StringArrayVarP(&m.options, "options", "o", nil, "mount with these `OPTIONS` of mount(8): ro, nosuid, nodev, noexec, noatime, allow_other, default_permissions, nonempty, uid=, gid=, fsname=, root=, platform=")
 	flags.BoolVar(&m.mkdir, "mkdir", false, "make DIR if it is not there")
 	flags.BoolVarP(&m.foreground, "foreground", "f", false, "stay and serve the mount until it is unmounted or interrupted")
@@ -72,6 +74,7 @@ func (m *mounter) add(flags *pflag.FlagSet) {
 func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image, dir string) (err error) {
 	start := time.Now()
 	m.image, m.dir, m.json = image, dir, wantsJSON(cmd.Root())
+	m.deferred = true
 	if m.with, err = parseMountOptions(m.options); err != nil {
 		return err
 	}
@@ -229,7 +232,8 @@ func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() e
 	m.with.fs.Source = first(m.with.fs.Source, img.meta.Source)
 	m.with.fs.RuntimeDir = fs.RuntimeDir(img.store.Root())
 	m.with.fs.Log = newLog(m.std.err, m.json)
-	var view fs.View = img.View
+	hidden := overlay.NewHidden(img.Image, hiddenFiles(img.meta))
+	var view fs.View = hidden
 	if m.with.uid != nil || m.with.gid != nil {
 		view = &ownedView{View: view, uid: m.with.uid, gid: m.with.gid}
 	}
@@ -246,6 +250,17 @@ func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() e
 		return errors.Join(err, <-served)
 	}
 	return <-served
+}
+
+// hiddenFiles are those in the directory .mica of a mount.
+func hiddenFiles(meta *transport.Image) []overlay.HiddenFile {
+	// A history marshals always.
+	history, _ := json.MarshalIndent(meta.Config.History, "", "  ")
+	files := []overlay.HiddenFile{{Name: "config.json", Data: meta.RawConfig}, {Name: "history.json", Data: append(history, '\n')}}
+	if meta.RawManifest != nil {
+		files = append(files, overlay.HiddenFile{Name: "manifest.json", Data: meta.RawManifest})
+	}
+	return files
 }
 
 // newLog is where a server tells of what goes wrong while it serves.

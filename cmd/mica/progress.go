@@ -26,10 +26,11 @@ type progress struct {
 
 // layerProgress is one layer, or an archive that has to be read to find them.
 type layerProgress struct {
-	name string // "layer 3/5"
-	size int64  // bytes of the blob
-	read atomic.Int64
-	done atomic.Int64 // when all was read, in nanoseconds since the start; 0 is not yet
+	name  string // "layer 3/5"
+	size  int64  // bytes of the blob
+	read  atomic.Int64
+	begun atomic.Pointer[time.Time] // when the first byte was read
+	done  atomic.Int64              // when all was read, in nanoseconds since the start; 0 is not yet
 }
 
 // A display shows progress. Its methods are called by one goroutine.
@@ -77,6 +78,10 @@ func (p *progress) layer(name string, size int64) func(n int64) {
 	p.layers = append(p.layers, l)
 	return func(n int64) {
 		p.begin.Do(p.run)
+		if l.begun.Load() == nil {
+			now := time.Now()
+			l.begun.Store(&now)
+		}
 		if l.read.Add(n) == l.size {
 			l.done.Store(int64(time.Since(p.start)))
 		}

@@ -15,27 +15,53 @@ import (
 type bars struct {
 	w    io.Writer
 	pool *mpb.Progress
+	draw chan any
 	all  []*mpb.Bar // by layer
 }
 
 func (b *bars) update(_ time.Duration, layers []*layerProgress) {
 	if b.pool == nil {
-		b.pool = mpb.New(mpb.WithOutput(b.w), mpb.WithAutoRefresh(), mpb.WithRefreshRate(refresh))
+		b.draw = make(chan any)
+		b.pool = mpb.New(mpb.WithOutput(b.w), mpb.WithManualRefresh(b.draw))
 	}
 	for i, l := range layers {
 		if i == len(b.all) {
 			b.all = append(b.all, b.pool.AddBar(l.size, mpb.BarRemoveOnComplete(),
-				mpb.PrependDecorators(decor.Name("indexing "+l.name, decor.WCSyncSpaceR), decor.CountersKiloByte("%.1f / %.1f", decor.WCSyncSpace)),
-				mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace), decor.AverageSpeed(decor.SizeB1000(0), "%.0f", decor.WCSyncSpace))))
+				mpb.PrependDecorators(decor.Name("indexing "+l.name, decor.WCSyncSpaceR), text(l.amount)),
+				mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace), text(l.speed))))
 		}
 		b.all[i].SetCurrent(l.read.Load())
 	}
+	b.redraw()
+}
+
+// redraw starts at the left: a Ctrl-C that the terminal has echoed would shift
+// the bars, and the way back to the first of them.
+func (b *bars) redraw() {
+	fmt.Fprint(b.w, "\r")
+	b.draw <- time.Now()
+}
+
+// text is a column of the bars that is made anew each time.
+func text(f func() string) decor.Decorator {
+	return decor.Any(func(decor.Statistics) string { return f() }, decor.WCSyncSpace)
+}
+
+func (l *layerProgress) amount() string { return size(l.read.Load()) + " of " + size(l.size) }
+
+func (l *layerProgress) speed() string {
+	begun := l.begun.Load()
+	if begun == nil {
+		return ""
+	}
+	return size(int64(float64(l.read.Load())/time.Since(*begun).Seconds())) + "/s"
 }
 
 func (b *bars) close() {
 	for _, bar := range b.all {
 		bar.Abort(true)
 	}
+	b.redraw()
 	b.pool.Wait()
 }
 

@@ -43,7 +43,8 @@ type partKey struct {
 	n     int // from 1, the bottom
 }
 
-// NewHidden adds the directory to an image, which becomes its own.
+// NewHidden adds the directory to an image, which stays the caller's, to be
+// closed after it.
 func NewHidden(img *Image, files []HiddenFile) *Hidden {
 	return &Hidden{Image: img, files: files, parts: map[partKey]*View{}}
 }
@@ -123,13 +124,13 @@ func (h *Hidden) part(key partKey) (*View, error) {
 	return v, nil
 }
 
-// Close closes the image and what was made of it.
+// Close lets go of the views that were made.
 func (h *Hidden) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	errs := []error{h.Image.Close()}
+	var errs []error
 	for _, v := range h.parts {
-		errs = append(errs, v.Close())
+		errs = append(errs, v.Tree.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -59,7 +59,11 @@ func TestHidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := NewHidden(img, []HiddenFile{{"config.json", []byte("{}")}, {"history.json", []byte("[]")}})
-	defer h.Close()
+	defer func() {
+		if err := errors.Join(h.Close(), img.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
 	find := func(path string) (Attr, error) {
 		a, err := h.Attr(Root)
 		for _, name := range strings.Split(path, "/") {

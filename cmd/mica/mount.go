@@ -160,7 +160,7 @@ func (m *mounter) sameMounted(ctx context.Context, store *layerstore.Store, busy
 		return err
 	}
 	defer meta.Close()
-	if first(m.with.fs.Source, meta.Source) != busy.Mounted.Source || !m.sameFlags(busy.Mounted.Options) {
+	if first(m.with.fs.Source, m.part.source(meta)) != busy.Mounted.Source || !m.sameFlags(busy.Mounted.Options) {
 		return m.onDir(busy)
 	}
 	return nil
@@ -229,10 +229,11 @@ func (m *mounter) serve(ctx context.Context) error {
 // unmounted or ctx ends. It calls ready when the mount answers.
 func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() error) (err error) {
 	defer func() { err = errors.Join(err, img.Close()) }()
-	m.with.fs.Source = first(m.with.fs.Source, img.meta.Source)
+	m.with.fs.Source = first(m.with.fs.Source, m.part.source(img.meta))
 	m.with.fs.RuntimeDir = fs.RuntimeDir(img.store.Root())
 	m.with.fs.Log = newLog(m.std.err, m.json)
 	hidden := overlay.NewHidden(img.Image, hiddenFiles(img.meta))
+	defer func() { err = errors.Join(err, hidden.Close()) }()
 	var view fs.View = hidden
 	if m.with.uid != nil || m.with.gid != nil {
 		view = &ownedView{View: view, uid: m.with.uid, gid: m.with.gid}

@@ -43,6 +43,10 @@ type Image struct {
 
 	Layers []Layer // bottom to top
 
+	// Expanded says that the image lies in an archive that is compressed as a
+	// whole, so that its layers are read through [Options.Expand].
+	Expanded bool
+
 	form form // owns the open files
 }
 
@@ -73,6 +77,13 @@ func Open(ctx context.Context, ref string, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	expanded := false
+	if expand := o.Expand; expand != nil {
+		o.Expand = func(ctx context.Context, src blob.Source) (blob.Source, error) {
+			expanded = true
+			return expand(ctx, src)
+		}
+	}
 	f, err := at.open(ctx, o)
 	if err != nil {
 		return nil, err
@@ -82,6 +93,7 @@ func Open(ctx context.Context, ref string, o Options) (*Image, error) {
 		f.close()
 		return nil, err
 	}
+	img.Expanded = expanded
 	return img, nil
 }
 

@@ -58,7 +58,7 @@ fuzz:
 # The tests that look for rare orders of events, again and again.
 soak:
 	CGO_ENABLED=1 go test -race -count=20 -timeout 2h ./fs ./layerstore/... ./overlay
-	go test -count=10 -timeout 2h ./e2e
+	MICA_TEST_HISTORIES=2000 go test -count=10 -timeout 2h ./e2e
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

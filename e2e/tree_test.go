@@ -160,7 +160,10 @@ func xattrs(path string) (string, error) {
 		return "", &iofs.PathError{Op: "listxattr", Path: path, Err: err}
 	}
 	var lines []string
-	for name := range bytes.SplitSeq(bytes.TrimSuffix(names[:n], []byte{0}), []byte{0}) {
+	for name := range bytes.SplitAfterSeq(names[:n], []byte{0}) {
+		if name = bytes.TrimSuffix(name, []byte{0}); len(name) == 0 {
+			break // the end of the list
+		}
 		value := make([]byte, 1<<16)
 		n, err := unix.Lgetxattr(path, string(name), value)
 		if err != nil {

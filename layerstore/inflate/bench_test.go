@@ -20,11 +20,10 @@ func benchInput(b *testing.B) []byte {
 		return gz
 	}
 	var plain []byte
-	t := texts(1 << 20)
-	for _, name := range []string{"words", "mixed", "skewed", "noise", "far"} {
-		plain = append(plain, t[name]...)
+	for _, t := range texts(1 << 20) {
+		plain = append(plain, t.plain...)
 	}
-	return gzipLevel(plain, 6)
+	return gzipped(plain, 6, false)
 }
 
 // BenchmarkRead decodes one stream by this package, without and with Points,

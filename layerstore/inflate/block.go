@@ -7,10 +7,7 @@ import "encoding/binary"
 func (r *Reader) blockHeader() error {
 	in, bit := r.bits.offset()
 	if out := r.outputOffset(); r.points.due(out) {
-		// At a member's start too, but for a Point there, a member's is better.
-		if r.pos > r.floor {
-			r.points.begin(Point{In: in, Bit: bit, Out: out, Kind: AtBlock})
-		}
+		r.points.begin(Point{In: in, Bit: bit, Out: out, Kind: AtBlock})
 	}
 	r.head, r.headBit = in, bit
 	h, err := r.bits.take(3)

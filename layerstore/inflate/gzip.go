@@ -38,9 +38,11 @@ func (r *Reader) member() error {
 	r.crc, r.size, r.checked = 0, 0, true
 	r.floor = r.pos
 	r.state = atBlock
-	// The first Point needs no distance from one before it.
-	if out := r.outputOffset(); r.points.due(out) || r.points.spacing > 0 && start == 0 {
-		r.points.member(start, out)
+	m, p := &r.points, Point{In: start, Out: r.outputOffset(), Kind: AtMember}
+	if m.spacing > 0 && start == 0 {
+		m.emit(p)
+	} else if m.due(p.Out) {
+		m.begin(p)
 	}
 	return nil
 }
@@ -122,7 +124,7 @@ func (h *headerReader) skipString() error {
 // trailer reads a member's CRC and size and holds the output against them,
 // unless decoding began inside of the member.
 func (r *Reader) trailer() error {
-	r.points.finish()
+	r.points.endMember(r.outputOffset())
 	r.sum()
 	r.bits.align()
 	b, err := r.bits.bytes(8)

@@ -71,6 +71,7 @@ type marker struct {
 	spacing int64
 	emit    func(Point)
 	last    int64 // Out of the last Point
+	before  int64 // and of the one before it
 	// open is a Point whose window is not complete: the output is not yet
 	// windowSize past it. The bytes referred to so far are in window.
 	open   Point
@@ -85,19 +86,13 @@ func (m *marker) due(out int64) bool {
 	return m.spacing > 0 && !m.isOpen && out-m.last >= m.spacing
 }
 
-// member gives a Point at a member's start.
-func (m *marker) member(in, out int64) {
-	m.last = out
-	m.emit(Point{In: in, Out: out, Kind: AtMember})
-}
-
 // begin opens a Point.
 func (m *marker) begin(p Point) {
-	m.last = p.Out
 	if m.window == nil {
 		m.window = make([]byte, windowSize)
 	}
 	clear(m.window)
+	m.before, m.last = m.last, p.Out
 	m.open, m.isOpen = p, true
 }
 
@@ -108,11 +103,19 @@ func (m *marker) settle(out int64) {
 	}
 }
 
-// finish gives the open Point, if there is one: nothing that comes can refer to its window.
-func (m *marker) finish() {
-	if !m.isOpen {
-		return
+// endMember gives the open Point, if there is one, as no match reaches from one
+// member to another; unless the member ends with no output after the Point.
+func (m *marker) endMember(out int64) {
+	if m.isOpen && out == m.open.Out {
+		m.isOpen, m.last = false, m.before
 	}
+	if m.isOpen {
+		m.finish()
+	}
+}
+
+// finish gives the open Point.
+func (m *marker) finish() {
 	m.isOpen = false
 	m.open.Window = bytes.Clone(bytes.TrimLeft(m.window, "\x00"))
 	m.emit(m.open)

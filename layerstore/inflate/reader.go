@@ -16,7 +16,8 @@ type Options struct {
 	Spacing int64
 	// OnPoint is called for each Point, by Read, in rising order of Out, as
 	// soon as its window is known, which is some 32 KiB of output later. The first
-	// is {In: 0, Out: 0, Kind: AtMember}. Point and Window are OnPoint's to keep.
+	// is {In: 0, Out: 0, Kind: AtMember}; all others have output before and after
+	// them. Point and Window are OnPoint's to keep.
 	OnPoint func(Point)
 }
 

@@ -62,7 +62,9 @@ func (f *fanout) send(c *chunk) {
 	}
 }
 
-// close tells the consumers that no more will come.
+// close tells the consumers that no more will come. It is not called after an
+// error: consumers end with the context then, while an end that came too early
+// would be an error of theirs that hides the cause.
 func (f *fanout) close() {
 	for _, out := range f.outs {
 		close(out)

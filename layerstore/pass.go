@@ -96,11 +96,11 @@ func (p *pass) packed(ctx context.Context, decode func(ctx context.Context, src 
 	stored, plain := newFanout(1+hashed), newFanout(1+hashed)
 	g.Go(func() error { return p.read(ctx, stored, nil) })
 	g.Go(func() error {
-		defer plain.close()
 		src := stored.reader(ctx, 0)
 		if err := decode(ctx, src, plain); err != nil {
 			return err
 		}
+		plain.close()
 		// What follows the last member is no data, but of the digest.
 		_, err := io.Copy(io.Discard, src)
 		return err
@@ -117,7 +117,6 @@ func (p *pass) packed(ctx context.Context, decode func(ctx context.Context, src 
 
 // read sends the blob as it is stored. see, if not nil, sees it first.
 func (p *pass) read(ctx context.Context, to *fanout, see func([]byte)) error {
-	defer to.close()
 	for off, size := int64(0), p.src.Size(); off < size; {
 		c, err := to.get(ctx)
 		if err != nil {
@@ -138,6 +137,7 @@ func (p *pass) read(ctx context.Context, to *fanout, see func([]byte)) error {
 		off += int64(n)
 		p.progress(int64(n))
 	}
+	to.close()
 	return nil
 }
 

@@ -20,6 +20,7 @@ func newHelp() *cobra.Command {
 			if err != nil || len(rest) > 0 {
 				return unknownCommand(cmd.Root(), args)
 			}
+			about.InitDefaultHelpFlag()
 			return about.Help()
 		},
 	}

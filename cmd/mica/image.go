@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,10 +126,17 @@ func missing(store *layerstore.Store, src blob.Source, name string, show *progre
 	return show.layer(name, src.Size())
 }
 
-// storeError says of a full disk that it is the store's.
+// storeError says of a full disk that it is the store's, and of a file of the
+// store that may not be opened whose the store is.
 func storeError(store *layerstore.Store, err error) error {
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return &spaceError{store.Root(), err}
+	}
+	var at *iofs.PathError
+	var st unix.Stat_t
+	if errors.Is(err, iofs.ErrPermission) && errors.As(err, &at) && inside(at.Path, store.Root()) &&
+		unix.Stat(store.Root(), &st) == nil && int(st.Uid) != os.Geteuid() {
+		return &layerstore.NotOursError{Root: store.Root(), Owner: st.Uid, Err: err}
 	}
 	return err
 }

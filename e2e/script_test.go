@@ -94,6 +94,7 @@ func setupScript(e *testscript.Env) error {
 		name, value, _ := strings.Cut(kv, "=")
 		e.Setenv(name, value)
 	}
+	e.Setenv("MICA", filepath.Join(binDir(), "mica")) // for scripts without a PATH
 	user := filepath.Join(e.WorkDir, "user")
 	if err := os.Mkdir(user, 0o755); err != nil {
 		return err

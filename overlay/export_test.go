@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -176,6 +177,80 @@ func TestExportReadByGo(t *testing.T) {
 	if diff := cmp.Diff(want, d.lines); diff != "" {
 		t.Errorf("members (-image +tar):\n%s", diff)
 	}
+}
+
+// TestExportOddHoles: extents that neither begin nor end at a block of a tar,
+// or are more than archive/tar reads, read by each reader that there is.
+func TestExportOddHoles(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	l := layer{}
+	for i := range 60 {
+		e := toc.Entry{Path: fmt.Sprintf("f%02d", i), Type: toc.Regular, Mode: 0o644, Sparse: []toc.Extent{}}
+		for range rnd.IntN(60) {
+			e.Size += rnd.Int64N(1000)
+			n := 1 + rnd.Int64N(700)
+			if last := len(e.Sparse) - 1; last >= 0 && e.Sparse[last].Off+e.Sparse[last].Len == e.Size {
+				e.Sparse[last].Len += n
+			} else {
+				e.Sparse = append(e.Sparse, toc.Extent{Off: e.Size, Len: n})
+			}
+			e.Size += n
+		}
+		e.Size += int64(i%2) * rnd.Int64N(2000)
+		l = append(l, e)
+	}
+	many := toc.Entry{Path: "many", Type: toc.Regular, Mode: 0o644, Size: 100000 * 1024}
+	for off := int64(0); off < many.Size; off += 1024 {
+		many.Sparse = append(many.Sparse, toc.Extent{Off: off, Len: 1})
+	}
+	l = append(l, many)
+	v := viewOf(t, l)
+	b := tarOf(t, v, "", Root)
+	root := t.TempDir()
+	cmd := exec.Command("tar", "-x", "-C", root)
+	cmd.Stdin = bytes.NewReader(b)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v\n%s", err, out)
+	}
+	byGo := map[string][]byte{}
+	for r := tar.NewReader(bytes.NewReader(b)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			byGo[h.Name], err = io.ReadAll(r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := imageOf(t, b)
+	for _, e := range l {
+		want := contentsOf(t, v, e.Path)
+		byTar, err := os.ReadFile(filepath.Join(root, e.Path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for reader, got := range map[string][]byte{"GNU tar": byTar, "archive/tar": byGo[e.Path], "mica": contentsOf(t, again, e.Path)} {
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s: %s reads %d bytes, want %d, or others; extents %.200v", e.Path, reader, len(got), len(want), e.Sparse)
+			}
+		}
+	}
+}
+
+func contentsOf(t *testing.T, v *View, path string) []byte {
+	t.Helper()
+	a, err := v.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if _, err := v.WriteContents(context.Background(), &b, a.ID); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // TestExportSubtree: what cp writes to standard output.

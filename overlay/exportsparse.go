@@ -25,10 +25,10 @@ func (e *exporter) addSparse(ctx context.Context, h *tar.Header, d fileData, a A
 	if err := e.tar.Flush(); err != nil {
 		return err
 	}
-	layout := padded(sparseMap(d))
+	extents, layout := storedExtents(d)
 	stored := int64(len(layout))
-	for i := range d.count() {
-		stored += d.extent(i).len
+	for _, x := range extents {
+		stored += x.Len
 	}
 	records := map[string]string{
 		"GNU.sparse.major": "1", "GNU.sparse.minor": "0",
@@ -46,9 +46,8 @@ func (e *exporter) addSparse(ctx context.Context, h *tar.Header, d fileData, a A
 	if _, err := e.w.Write(layout); err != nil { // as those before
 		return err
 	}
-	for i := range d.count() {
-		x := d.extent(i)
-		if _, err := e.view.writeRange(ctx, e.w, a.ID, x.off, x.len, e.buf); err != nil {
+	for _, x := range extents {
+		if _, err := e.view.writeRange(ctx, e.w, a.ID, x.Off, x.Len, e.buf); err != nil {
 			return err
 		}
 	}
@@ -56,28 +55,54 @@ func (e *exporter) addSparse(ctx context.Context, h *tar.Header, d fileData, a A
 	return err
 }
 
+// maxMap is how long a map archive/tar reads.
+const maxMap = 1 << 20
+
+// storedExtents gives the extents that a file is stored as, and their map.
+// There are no more holes than a map may have.
+func storedExtents(d fileData) (extents []toc.Extent, layout []byte) {
+	for block := int64(tarBlock); ; block *= 2 {
+		extents = wholeBlocks(d, block)
+		if layout = padded(sparseMap(extents, d.size)); len(layout) <= maxMap {
+			return extents, layout
+		}
+	}
+}
+
+// wholeBlocks gives the extents of a file, grown to blocks. The format has them
+// one after the other, but GNU tar begins to read each at a block of the
+// archive; so that readers agree, all but the last end there.
+func wholeBlocks(d fileData, block int64) []toc.Extent {
+	var extents []toc.Extent
+	for i := range d.count() {
+		x := d.extent(i)
+		start := x.off &^ (block - 1)
+		end := d.size
+		if left := d.size - x.off - x.len; left >= block {
+			end = (x.off + x.len + block - 1) &^ (block - 1)
+		}
+		if n := len(extents); n > 0 && extents[n-1].Off+extents[n-1].Len >= start {
+			extents[n-1].Len = end - extents[n-1].Off
+			continue
+		}
+		extents = append(extents, toc.Extent{Off: start, Len: end - start})
+	}
+	return extents
+}
+
 // sparseMap gives the count of extents, then of each offset and length, a
 // line a number. An empty one at the end stands for a hole there.
-func sparseMap(d fileData) []byte {
-	var b []byte
-	count, end := d.count(), int64(0)
-	line := func(n int64) { b = append(strconv.AppendInt(b, n, 10), '\n') }
-	if count > 0 {
-		last := d.extent(count - 1)
-		end = last.off + last.len
+func sparseMap(extents []toc.Extent, size int64) []byte {
+	end := int64(0)
+	if n := len(extents); n > 0 {
+		end = extents[n-1].Off + extents[n-1].Len
 	}
-	if end < d.size {
-		line(int64(count) + 1)
-	} else {
-		line(int64(count))
+	if end < size {
+		extents = append(slices.Clip(extents), toc.Extent{Off: size})
 	}
-	for i := range count {
-		line(d.extent(i).off)
-		line(d.extent(i).len)
-	}
-	if end < d.size {
-		line(d.size)
-		line(0)
+	b := fmt.Appendln(nil, len(extents))
+	for _, x := range extents {
+		b = fmt.Appendf(b, "%d\n%d\n", x.Off, x.Len)
 	}
 	return b
 }

@@ -27,16 +27,16 @@ func byPlain(gz []byte, o Options) ([]byte, error) {
 // TestFastLoop holds the fast loop against the plain one: bytes, errors, Points and their windows.
 func TestFastLoop(t *testing.T) {
 	collect := func(points *[]Point) Options {
-		return Options{Spacing: 50_000, OnPoint: func(p Point) { *points = append(*points, p) }}
+		return Options{Spacing: 35_000, OnPoint: func(p Point) { *points = append(*points, p) }}
 	}
-	for _, s := range samples(t, 150_000) {
-		for _, flip := range []int{0, 1, 2} {
+	for _, s := range samples(t, 80_000) {
+		for _, flip := range []int{0, 2} {
 			gz := bytes.Clone(s.gz)
 			if flip > 0 {
 				gz[len(gz)*flip/3] ^= 0x10
 			}
 			var fast, plain []Point
-			got, gotErr := readAll(NewReader(bytes.NewReader(gz), collect(&fast)), 101_000)
+			got, gotErr := readAll(NewReader(bytes.NewReader(gz), collect(&fast)), 70_001)
 			want, wantErr := byPlain(gz, collect(&plain))
 			if !bytes.Equal(got, want) {
 				t.Errorf("%s, flip %d: %d bytes, by the plain loop %d others", s.about, flip, len(got), len(want))
@@ -44,7 +44,7 @@ func TestFastLoop(t *testing.T) {
 			if fmt.Sprint(gotErr) != fmt.Sprint(wantErr) {
 				t.Errorf("%s, flip %d: error %v, by the plain loop %v", s.about, flip, gotErr, wantErr)
 			}
-			if diff := cmp.Diff(plain, fast); diff != "" {
+			if diff := cmp.Diff(plain, fast, cmp.Comparer(bytes.Equal)); diff != "" {
 				t.Errorf("%s, flip %d: points (- plain, + fast):\n%.1000s", s.about, flip, diff)
 			}
 		}

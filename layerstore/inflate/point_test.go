@@ -38,7 +38,7 @@ func (b bounded) ReadAt(p []byte, off int64) (int, error) {
 func TestResume(t *testing.T) {
 	var r Reader
 	kinds := map[PointKind]int{}
-	for _, s := range append(samples(t, 200_000), toolSamples(t, 200_000)...) {
+	for _, s := range append(samples(t, 150_000), toolSamples(t, 150_000)...) {
 		for _, spacing := range []int64{1, 64 << 10} {
 			points := pointsOf(t, s.gz, spacing)
 			if p := points[0]; p.In != 0 || p.Out != 0 || p.Kind != AtMember {
@@ -132,11 +132,8 @@ func TestWindow(t *testing.T) {
 
 // TestFewPoints sees that tiny members and blocks do not get a Point each.
 func TestFewPoints(t *testing.T) {
-	var many bytes.Buffer
-	for range 1000 {
-		many.Write(gzipped(make([]byte, 1000), 1, false))
-	}
-	points := pointsOf(t, many.Bytes(), 100_000)
+	many := bytes.Repeat(gzipped(make([]byte, 1000), 1, false), 1000)
+	points := pointsOf(t, many, 100_000)
 	if len(points) != 10 {
 		t.Errorf("%d points in 1 MB of members of 1 kB at a spacing of 100 kB, want 10", len(points))
 	}

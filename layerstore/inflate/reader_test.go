@@ -106,7 +106,7 @@ type judge struct {
 }
 
 // maxJudged bounds the output that a judge looks at, in bytes.
-const maxJudged = 1 << 20
+const maxJudged = 256 << 10
 
 // decode makes all output of a stream, at most maxJudged bytes, by calls of
 // r.decode for at most step bytes.
@@ -183,7 +183,7 @@ func TestRandomCodes(t *testing.T) {
 	var j judge
 	rng := rand.New(rand.NewPCG(3, 4))
 	accepted := 0
-	for i := range 20_000 {
+	for i := range 5000 {
 		raw := randomBlock(rng)
 		if err := j.compare(raw); err != nil {
 			t.Fatalf("block %d, %x: %v", i, raw, err)
@@ -192,7 +192,7 @@ func TestRandomCodes(t *testing.T) {
 			accepted++
 		}
 	}
-	if accepted < 1000 {
+	if accepted < 500 {
 		t.Errorf("only %d headers were accepted", accepted)
 	}
 }

@@ -1,0 +1,60 @@
+package unzstd
+
+import (
+	"bytes"
+	"testing"
+)
+
+func TestRead(t *testing.T) {
+	for _, s := range samples(t, 400_000) {
+		for _, sizes := range [][]int{{1 << 20}, {100_003, 7, 65_536}, {4096}} {
+			r := NewReader(bytes.NewReader(s.zst), Options{})
+			got, err := readAll(r, sizes...)
+			if err != nil || !bytes.Equal(got, s.plain) {
+				t.Fatalf("%s, buffers %v: %d bytes, %v; want the %d of the original", s.about, sizes, len(got), err, len(s.plain))
+			}
+		}
+	}
+}
+
+func TestResume(t *testing.T) {
+	var r Reader
+	kinds := map[PointKind]int{}
+	for _, s := range samples(t, 400_000) {
+		for _, spacing := range []int64{1, 200_000} {
+			points, err := pointsOf(s, spacing)
+			if err != nil {
+				t.Fatalf("%s, spacing %d: %v", s.about, spacing, err)
+			}
+			if p := points[0]; p.Out != 0 || p.Kind != AtFrame {
+				t.Errorf("%s: first point %+v, want one at the start", s.about, p)
+			}
+			for i, p := range points {
+				kinds[p.Kind]++
+				end, next := int64(len(s.zst)), int64(len(s.plain))
+				if i+1 < len(points) {
+					end, next = points[i+1].In, points[i+1].Out
+				}
+				if next <= p.Out || next-p.Out > spacing+maxBlock {
+					t.Errorf("%s: spacing %d: points at %d and %d", s.about, spacing, p.Out, next)
+				}
+				if err := r.Resume(bytes.NewReader(s.zst), p, end); err != nil {
+					t.Fatalf("%s: %v", s.about, err)
+				}
+				got := make([]byte, next-p.Out)
+				if n, err := r.Read(got); n < len(got) || !bytes.Equal(got, s.plain[p.Out:next]) {
+					t.Fatalf("%s: resumed at %d → %d, kind %d: %d bytes, %v; want the %d of the original",
+						s.about, p.In, p.Out, p.Kind, n, err, len(got))
+				}
+				if n, err := r.Read(make([]byte, 1)); n > 0 || err == nil {
+					t.Errorf("%s: resumed at %d: there is more after %d bytes", s.about, p.Out, len(got))
+				}
+			}
+		}
+	}
+	for _, k := range []PointKind{AtFrame, AtBlock} {
+		if kinds[k] == 0 {
+			t.Errorf("no point of kind %d in all samples", k)
+		}
+	}
+}

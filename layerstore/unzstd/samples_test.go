@@ -1,0 +1,183 @@
+package unzstd
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// A sample is a zstd stream and what it means.
+type sample struct {
+	about string
+	zst   []byte
+	plain []byte
+}
+
+// texts are contents of several natures, each of n bytes.
+func texts(n int) map[string][]byte {
+	rng := rand.New(rand.NewPCG(1, 2))
+	fill := func(f func() []byte) []byte {
+		var b []byte
+		for len(b) < n {
+			b = append(b, f()...)
+		}
+		return b[:n]
+	}
+	words := strings.Fields("the of a usr lib share include python error static const void return int if func package 0x7f import != nil 2024 .so libc root:x:0:0 ")
+	old := fill(func() []byte { return []byte{byte(rng.Uint32())} })
+	return map[string][]byte{
+		"words":  fill(func() []byte { return []byte(words[rng.IntN(len(words))] + " ") }),
+		"noise":  fill(func() []byte { return []byte{byte(rng.Uint32())} }),
+		"zeros":  make([]byte, n),
+		"skewed": fill(func() []byte { return []byte{byte(rng.ExpFloat64() * 9)} }),
+		"two":    fill(func() []byte { return []byte{byte(rng.ExpFloat64()) & 1} }),
+		"period": fill(func() []byte { return []byte("abcdefg"[:1+rng.IntN(7)]) }),
+		"far": fill(func() []byte {
+			at := rng.IntN(max(1, n-300))
+			return old[at:min(len(old), at+4+rng.IntN(280))]
+		}),
+		"mixed": fill(func() []byte {
+			switch rng.IntN(5) {
+			case 0:
+				return bytes.Repeat([]byte{byte(rng.Uint32())}, rng.IntN(600))
+			case 1:
+				return old[:min(len(old), rng.IntN(700))]
+			case 2:
+				return []byte(words[rng.IntN(len(words))])
+			case 3:
+				at := rng.IntN(max(1, n-300))
+				return old[at:min(len(old), at+30)]
+			}
+			b := make([]byte, rng.IntN(200))
+			for i := range b {
+				b[i] = byte(rng.Uint32() & 0x3f)
+			}
+			return b
+		}),
+	}
+}
+
+// pack compresses by klauspost/compress.
+func pack(plain []byte, streaming bool, options ...zstd.EOption) []byte {
+	options = append([]zstd.EOption{zstd.WithEncoderConcurrency(1)}, options...)
+	if streaming {
+		var b bytes.Buffer
+		w, err := zstd.NewWriter(&b, options...)
+		if err != nil {
+			panic(err)
+		}
+		w.Write(plain)
+		w.Close()
+		return b.Bytes()
+	}
+	w, err := zstd.NewWriter(nil, options...)
+	if err != nil {
+		panic(err)
+	}
+	defer w.Close()
+	return w.EncodeAll(plain, nil)
+}
+
+// skippable is a skippable frame.
+func skippable(n int) []byte {
+	return append([]byte{0x5a, 0x2a, 0x4d, 0x18, byte(n), byte(n >> 8), 0, 0}, make([]byte, n)...)
+}
+
+// tools are the commands that compress, as far as they are there.
+var tools = []string{
+	"zstd -1", "zstd -3", "zstd -19", "zstd --ultra -22 --long=24", "zstd -3 -T2 -B65536", "zstd --fast=7", "zstd --no-check -9",
+	"zstd -3 --zstd=wlog=10", "zstd -12 --zstd=wlog=12", "zstd -3 --rsyncable", "pzstd -p 2",
+}
+
+// samples are streams of many makes, of contents of n bytes each.
+func samples(tb testing.TB, n int) []sample {
+	var all []sample
+	for name, plain := range texts(n) {
+		add := func(about string, zst []byte) { all = append(all, sample{name + ", " + about, zst, plain}) }
+		for _, level := range []zstd.EncoderLevel{zstd.SpeedFastest, zstd.SpeedDefault, zstd.SpeedBetterCompression, zstd.SpeedBestCompression} {
+			add(level.String(), pack(plain, false, zstd.WithEncoderLevel(level)))
+		}
+		add("streamed", pack(plain, true))
+		add("no checksum", pack(plain, true, zstd.WithEncoderCRC(false)))
+		add("window of 1 KiB", pack(plain, true, zstd.WithWindowSize(1<<10)))
+		add("window of 64 KiB", pack(plain, true, zstd.WithWindowSize(64<<10)))
+		add("no entropy coding", pack(plain, true, zstd.WithNoEntropyCompression(true)))
+		add("all literals coded", pack(plain, true, zstd.WithAllLitEntropyCompression(true), zstd.WithEncoderLevel(zstd.SpeedFastest)))
+		var many, flushed bytes.Buffer
+		w, _ := zstd.NewWriter(&flushed)
+		many.Write(skippable(5))
+		many.Write(pack(nil, true, zstd.WithZeroFrames(true)))
+		for i := 0; i < n; {
+			end := min(n, i+1+n/7+i%513)
+			many.Write(pack(plain[i:end], i%2 == 0))
+			many.Write(skippable(i % 300))
+			many.Write(pack(nil, true, zstd.WithZeroFrames(true)))
+			w.Write(plain[i:end])
+			w.Flush()
+			i = end
+		}
+		w.Close()
+		add("many frames", many.Bytes())
+		add("flushed", flushed.Bytes())
+		for _, command := range tools {
+			words := strings.Fields(command)
+			if _, err := exec.LookPath(words[0]); err != nil || n < 1000 {
+				continue
+			}
+			cmd := exec.Command(words[0], append(words[1:], "-c")...)
+			cmd.Stdin = bytes.NewReader(plain)
+			zst, err := cmd.Output()
+			if err != nil {
+				tb.Fatalf("%s: %v", command, err)
+			}
+			add(command, zst)
+		}
+	}
+	return all
+}
+
+// readAll reads with buffers of the given sizes in turn.
+func readAll(r io.Reader, sizes ...int) ([]byte, error) {
+	var all []byte
+	for i := 0; ; i++ {
+		buf := make([]byte, sizes[i%len(sizes)])
+		n, err := r.Read(buf)
+		all = append(all, buf[:n]...)
+		if err != nil {
+			if err == io.EOF {
+				err = nil
+			}
+			return all, err
+		}
+	}
+}
+
+// pointsOf reads all, with Points.
+func pointsOf(s sample, spacing int64) ([]Point, error) {
+	var points []Point
+	var starts []int64
+	r := NewReader(bytes.NewReader(s.zst), Options{
+		Spacing: spacing,
+		OnStart: func(out int64) { starts = append(starts, out) },
+		OnPoint: func(p Point) { points = append(points, p) },
+	})
+	got, err := readAll(r, 100_001)
+	if err != nil || !bytes.Equal(got, s.plain) {
+		return nil, fmt.Errorf("%d bytes, %v; want the %d of the original", len(got), err, len(s.plain))
+	}
+	if len(starts) != len(points) {
+		return nil, fmt.Errorf("%d starts, but %d points", len(starts), len(points))
+	}
+	for i, p := range points {
+		if starts[i] != p.Out {
+			return nil, fmt.Errorf("point %d: OnStart said %d, OnPoint %d", i, starts[i], p.Out)
+		}
+	}
+	return points, nil
+}

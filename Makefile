@@ -20,6 +20,7 @@ install: build
 
 demo:
 	@.ci/need 'mounting as an ordinary user' fuse3
+	@.ci/need 'asking a file for its layer' attr
 	@.ci/fuse
 	@$(MAKE) --no-print-directory build
 	bin/mica demo

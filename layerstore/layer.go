@@ -16,6 +16,9 @@ type Spec struct {
 	Blob   blob.Source
 	Digest string // of the blob as stored; "" is not promised
 	DiffID string // of the uncompressed layer; "" is not promised
+	// Annotations are what the manifest says of the blob besides; some name the
+	// digest of a table of contents in it. Nil is nothing.
+	Annotations map[string]string
 	// Progress, if not nil, is told while the layer is indexed: n more bytes
 	// of the blob have been read. It is called from other goroutines.
 	Progress func(n int64)
@@ -25,9 +28,10 @@ type Spec struct {
 	archive bool
 }
 
-// key names the index of the layer. That of an archive is another than that of
-// the same file read as a layer.
-func (spec Spec) key() string {
+// Key names the index of the layer, for [Store.IndexPath] and
+// [Store.ContentPath]. That of an archive is another than that of the same
+// file read as a layer.
+func (spec Spec) Key() string {
 	if spec.archive {
 		return "archive:" + spec.Blob.ID()
 	}
@@ -48,9 +52,9 @@ func (e *DigestError) Error() string {
 // it, checking digest and diffID, if it has none that is sound. Any number of
 // processes may ask for one at once: one makes it.
 func (s *Store) EnsureIndex(ctx context.Context, spec Spec) error {
-	path := s.IndexPath(spec.key())
+	path := s.IndexPath(spec.Key())
 	return s.Make(ctx, path, func() error {
-		ix, err := s.openIndex(spec)
+		ix, err := s.OpenIndex(spec)
 		if err != nil {
 			return err
 		}
@@ -60,16 +64,17 @@ func (s *Store) EnsureIndex(ctx context.Context, spec Spec) error {
 
 // HasIndex says whether the layer has an index that is sound.
 func (s *Store) HasIndex(spec Spec) bool {
-	ix, err := s.openIndex(spec)
+	ix, err := s.OpenIndex(spec)
 	if err == nil {
 		ix.Close()
 	}
 	return err == nil
 }
 
-// openIndex opens the index of a layer and checks that it keeps the promises.
-func (s *Store) openIndex(spec Spec) (*toc.Index, error) {
-	ix, err := toc.OpenIndex(s.IndexPath(spec.key()))
+// OpenIndex opens the index of a layer, which [Store.EnsureIndex] has made, and
+// checks that it keeps the promises.
+func (s *Store) OpenIndex(spec Spec) (*toc.Index, error) {
+	ix, err := toc.OpenIndex(s.IndexPath(spec.Key()))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +84,7 @@ func (s *Store) openIndex(spec Spec) (*toc.Index, error) {
 		err = fmt.Errorf("blob of %d bytes, its index is of %d", spec.Blob.Size(), info.BlobSize)
 	}
 	if err == nil && info.ContentSize > 0 {
-		if st, serr := os.Stat(s.ContentPath(spec.key())); serr != nil || st.Size() != info.ContentSize {
+		if st, serr := os.Stat(s.ContentPath(spec.Key())); serr != nil || st.Size() != info.ContentSize {
 			err = errors.New("the content file is missing or of another size")
 		}
 	}
@@ -114,7 +119,7 @@ func (s *Store) writeIndex(ctx context.Context, spec Spec, f *os.File) (err erro
 		}
 	}()
 	p := pass{spec: spec, src: spec.Blob, w: w, progress: spec.Progress, content: func() (*os.File, error) {
-		content, err = s.tempFile(s.ContentPath(spec.key()))
+		content, err = s.tempFile(s.ContentPath(spec.Key()))
 		return content, err
 	}}
 	if spec.archive {
@@ -132,7 +137,7 @@ func (s *Store) writeIndex(ctx context.Context, spec Spec, f *os.File) (err erro
 	}
 	// The content file first: an index is never without it.
 	if content != nil {
-		if err := commit(content, s.ContentPath(spec.key())); err != nil {
+		if err := commit(content, s.ContentPath(spec.Key())); err != nil {
 			return err
 		}
 	}
@@ -142,7 +147,7 @@ func (s *Store) writeIndex(ctx context.Context, spec Spec, f *os.File) (err erro
 }
 
 // ContentPath is where the content file of a zstd blob is kept.
-func (s *Store) ContentPath(blobID string) string { return s.cachePath("content", blobID) }
+func (s *Store) ContentPath(key string) string { return s.cachePath("content", key) }
 
 // A Layer is a layer whose bytes can be read. Close it when nobody reads.
 type Layer struct {
@@ -167,7 +172,7 @@ func (l *Layer) openIndex(ctx context.Context) (*toc.Index, error) {
 	if err := l.store.EnsureIndex(ctx, l.spec); err != nil {
 		return nil, err
 	}
-	ix, err := l.store.openIndex(l.spec)
+	ix, err := l.store.OpenIndex(l.spec)
 	if err == nil {
 		l.closeLater(ix.Close)
 	}
@@ -175,7 +180,7 @@ func (l *Layer) openIndex(ctx context.Context) (*toc.Index, error) {
 }
 
 func (l *Layer) openContent() (blob.Source, error) {
-	f, err := os.Open(l.store.ContentPath(l.spec.key()))
+	f, err := os.Open(l.store.ContentPath(l.spec.Key()))
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (p *pass) scanArchive(ctx context.Context, store *Store, src *chunkReader) 
 			break
 		}
 		if h.Typeflag == tar.TypeReg {
-			store.indexMember(archive, h.Size, p.spec.key())
+			store.indexMember(archive, h.Size, p.spec.Key())
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

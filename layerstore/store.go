@@ -74,8 +74,8 @@ func (s *Store) cachePath(kind, key string) string {
 
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 
-// IndexPath is where the index of the blob with that ID is kept.
-func (s *Store) IndexPath(blobID string) string { return s.cachePath("index", blobID) }
+// IndexPath is where the index of the layer with that [Spec.Key] is kept.
+func (s *Store) IndexPath(key string) string { return s.cachePath("index", key) }
 
 // TreePath is where the tree of a chain of layers is kept.
 func (s *Store) TreePath(key string) string { return s.cachePath("tree", key) }

@@ -84,7 +84,7 @@ func mergeUnverified(store *layerstore.Store, key string, layers []Layer, f *os.
 		infos[i] = LayerInfo{Digest: digest, DiffID: l.DiffID, Size: l.Blob.Size(), History: l.History}
 		sources[i] = headers{l.Blob}
 		if store.HasIndex(l.Spec) {
-			ix, err := toc.OpenIndex(store.IndexPath(l.Blob.ID()))
+			ix, err := store.OpenIndex(l.Spec)
 			if err != nil {
 				return &LayerError{i, err}
 			}

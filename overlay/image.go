@@ -13,7 +13,6 @@ import (
 
 	"mica/layerstore"
 	"mica/layerstore/blob"
-	"mica/layerstore/toc"
 )
 
 // CacheSize is how many bytes of decoded spans an image keeps in memory. What
@@ -124,7 +123,7 @@ func chainKey(layers []Layer, alone bool) string {
 		fmt.Fprintln(h, "the last alone")
 	}
 	for _, l := range layers {
-		fmt.Fprintf(h, "%q %q %q %q\n", l.Blob.ID(), l.Digest, l.DiffID, l.History)
+		fmt.Fprintf(h, "%q %q %q %q\n", l.Key(), l.Digest, l.DiffID, l.History)
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
@@ -136,7 +135,7 @@ func writeTreeOf(ctx context.Context, store *layerstore.Store, key string, layer
 	sources := make([]LayerSource, len(layers))
 	infos := make([]LayerInfo, len(layers))
 	for i, l := range layers {
-		ix, err := toc.OpenIndex(store.IndexPath(l.Blob.ID()))
+		ix, err := store.OpenIndex(l.Spec)
 		if err != nil {
 			return &LayerError{i, err}
 		}

@@ -98,7 +98,7 @@ func (f *imageFlags) resolve(ctx context.Context, store *layerstore.Store, ref s
 
 func (f *imageFlags) transportOptions(store *layerstore.Store, show *progress) transport.Options {
 	return transport.Options{Platform: f.platform, Expand: func(ctx context.Context, src blob.Source) (blob.Source, error) {
-		return store.Expand(ctx, src, missing(store, src, "archive", show))
+		return store.Expand(ctx, src, missing(store, src.ID(), src.Size(), "archive", show))
 	}}
 }
 
@@ -108,22 +108,22 @@ func layersOf(meta *transport.Image, store *layerstore.Store, show *progress) []
 	seen := make(map[string]bool) // blobs, which an image may have twice
 	for i, l := range meta.Layers {
 		layers[i] = overlay.Layer{History: l.History, Spec: layerstore.Spec{
-			Blob: l.Blob, Digest: l.Digest.String(), DiffID: l.DiffID.String(),
+			Blob: l.Blob, Digest: l.Digest.String(), DiffID: l.DiffID.String(), Annotations: l.Annotations,
 		}}
 		if id := l.Blob.ID(); !seen[id] {
 			seen[id] = true
-			layers[i].Progress = missing(store, l.Blob, fmt.Sprintf("layer %d/%d", i+1, len(layers)), show)
+			layers[i].Progress = missing(store, layers[i].Key(), l.Blob.Size(), fmt.Sprintf("layer %d/%d", i+1, len(layers)), show)
 		}
 	}
 	return layers
 }
 
 // missing has a blob that is not indexed yet shown by that name.
-func missing(store *layerstore.Store, src blob.Source, name string, show *progress) func(n int64) {
-	if _, err := os.Stat(store.IndexPath(src.ID())); err == nil {
+func missing(store *layerstore.Store, key string, size int64, name string, show *progress) func(n int64) {
+	if _, err := os.Stat(store.IndexPath(key)); err == nil {
 		return nil
 	}
-	return show.layer(name, src.Size())
+	return show.layer(name, size)
 }
 
 // storeError says of a full disk that it is the store's, and of a file of the
@@ -149,7 +149,7 @@ func (img *openImage) infos(ctx context.Context) ([]toc.Info, error) {
 		if err := img.store.EnsureIndex(ctx, l.Spec); err != nil {
 			return nil, &overlay.LayerError{Layer: i, Err: err}
 		}
-		ix, err := toc.OpenIndex(img.store.IndexPath(l.Blob.ID()))
+		ix, err := img.store.OpenIndex(l.Spec)
 		if err != nil {
 			return nil, &overlay.LayerError{Layer: i, Err: err}
 		}

@@ -333,10 +333,9 @@ func storedSize(meta *transport.Image) (n int64) {
 // indexSize gives the bytes that an image costs the store.
 func indexSize(img *openImage) int64 {
 	files := make(map[string]bool) // an image may have a layer twice
-	for _, l := range img.meta.Layers {
-		id := l.Blob.ID()
-		files[img.store.IndexPath(id)] = true
-		files[img.store.ContentPath(id)] = true
+	for _, l := range layersOf(img.meta, img.store, nil) {
+		files[img.store.IndexPath(l.Key())] = true
+		files[img.store.ContentPath(l.Key())] = true
 	}
 	n := img.Tree.Size()
 	for path := range files {

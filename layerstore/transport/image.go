@@ -55,6 +55,8 @@ type Layer struct {
 	Digest    digest.Digest // of the blob; "" where the format does not tell
 	DiffID    digest.Digest // of the uncompressed layer; "" where the format does not tell
 	MediaType string        // as the manifest has it, which may be wrong; "" where there is none
+	// Annotations are those of the manifest's descriptor; nil where there is none.
+	Annotations map[string]string
 
 	// What the history tells, matched by count without its empty layers; zero
 	// where the counts differ.

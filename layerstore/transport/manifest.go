@@ -160,7 +160,7 @@ func (l *layout) openLayer(layer *Layer, object string, d ocispec.Descriptor) er
 	if err := refuseLayerType(object, d.MediaType); err != nil {
 		return err
 	}
-	layer.Digest, layer.MediaType = d.Digest, d.MediaType
+	layer.Digest, layer.MediaType, layer.Annotations = d.Digest, d.MediaType, d.Annotations
 	if src, ok := l.layers[d.Digest]; ok && src.Size() == d.Size {
 		layer.Blob = src
 		return nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"mica/overlay"
 )
@@ -129,7 +130,7 @@ func copyOut(ctx context.Context, v *overlay.View, a overlay.Attr, path, dest st
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return err
 	case !isDir(a) && strings.HasSuffix(dest, "/"):
-		return fmt.Errorf("%s: no such directory", dest)
+		return fmt.Errorf("%s: %w", dest, unix.ENOENT)
 	}
 	dest = filepath.Clean(dest)
 	return in(filepath.Dir(dest), func(dir *os.File) error { return v.Extract(ctx, a.ID, dir, filepath.Base(dest), o) })
@@ -138,6 +139,9 @@ func copyOut(ctx context.Context, v *overlay.View, a overlay.Attr, path, dest st
 // in opens a directory for as long as it is used.
 func in(path string, use func(dir *os.File) error) error {
 	dir, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s: %w", path, unix.ENOENT)
+	}
 	if err != nil {
 		return err
 	}

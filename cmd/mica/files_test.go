@@ -4,12 +4,17 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A result is what a command left.
@@ -117,4 +122,45 @@ func tool(t *testing.T, dir string, args ...string) string {
 		t.Fatal(err)
 	}
 	return string(out)
+}
+
+// onTerminal runs a command whose standard output is a terminal of 80 columns.
+func onTerminal(t *testing.T, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	control, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer control.Close()
+	fd := int(control.Fd())
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Col: 80, Row: 24}); err != nil {
+		t.Fatal(err)
+	}
+	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan string)
+	go func() {
+		b, _ := io.ReadAll(control) // EIO when the other end is closed
+		read <- string(b)
+	}()
+	var errs bytes.Buffer
+	status = run(context.Background(), args, streams{strings.NewReader(""), terminal, &errs})
+	if err := terminal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(<-read, "\r\n", "\n"), errs.String(), status
+}
+
+func sorted(lines []string) []string {
+	slices.Sort(lines)
+	return lines
 }

@@ -2,19 +2,29 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"mica/layerstore/transport"
 	"mica/overlay"
 )
+
+// bashCompletion is used in place of cobra's script, which fails without the
+// package bash-completion.
+//
+//go:embed completion.bash
+var bashCompletion string
 
 func newCompletion(std streams) *cobra.Command {
 	return &cobra.Command{
@@ -30,7 +40,8 @@ zsh or fish.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch args[0] {
 			case "bash":
-				return cmd.Root().GenBashCompletionV2(std.out, true)
+				_, err := io.WriteString(std.out, bashCompletion)
+				return err
 			case "zsh":
 				return cmd.Root().GenZshCompletion(std.out)
 			case "fish":
@@ -39,6 +50,16 @@ zsh or fish.`,
 			return &usageError{err: fmt.Errorf("no completion for %q", args[0]), hint: "bash, zsh or fish"}
 		},
 	}
+}
+
+// completeChoices completes the values of flags that are one of a few words.
+func completeChoices(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if c, ok := f.Value.(*choice); ok {
+			// It fails only if the flag is not this command's.
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(c.words, cobra.ShellCompDirectiveNoFileComp))
+		}
+	})
 }
 
 // What follows completes operands: candidates for the word that is being
@@ -108,7 +129,15 @@ func completeFile(prefix, word string) ([]cobra.Completion, cobra.ShellCompDirec
 			names = append(names, prefix+dir+name)
 		}
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	return names, onward(names)
+}
+
+// onward has the shell put no space after a directory: its word goes on.
+func onward(names []cobra.Completion) cobra.ShellCompDirective {
+	if slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, "/") }) {
+		return cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+	return cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeImageThenDir completes the operands of mount.
@@ -134,7 +163,8 @@ func (f *imageFlags) completeImageThenPaths(cmd *cobra.Command, args []string, w
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	defer img.Close()
-	return pathsIn(img.Tree, word), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	names := pathsIn(img.Tree, word)
+	return names, onward(names)
 }
 
 // pathsIn gives the paths in a tree that begin with a word, down to the next

@@ -55,6 +55,7 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 			newInspect(std),
 			newLayers(std),
 			newHistory(std),
+			newWhich(std),
 			newIndex(std),
 		}},
 		{"About mica:", []*cobra.Command{

@@ -117,7 +117,7 @@ func TestProgressBars(t *testing.T) {
 	b.update(time.Second, []*layerProgress{l})
 	term.wait(t, "\r\x1b[1A\x1b[Jindexing layer 1/1  4kB of 4kB [")
 	b.close()
-	if got := term.text(); !strings.HasSuffix(got, "\x1b[1A\x1b[J") {
+	if got := term.text(); !strings.HasSuffix(strings.TrimRight(got, "\r"), "\x1b[1A\x1b[J") {
 		t.Errorf("bars are left: %q", got)
 	}
 }

@@ -71,6 +71,7 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 			c.GroupID = g.title
 			c.DisableFlagsInUseLine = true
 			strictly(c)
+			completeChoices(c)
 			root.AddCommand(c)
 		}
 	}

@@ -83,11 +83,6 @@ func (s *Store) OpenIndex(spec Spec) (*toc.Index, error) {
 	if err == nil && info.BlobSize != spec.Blob.Size() {
 		err = fmt.Errorf("blob of %d bytes, its index is of %d", spec.Blob.Size(), info.BlobSize)
 	}
-	if err == nil && info.ContentSize > 0 {
-		if st, serr := os.Stat(s.ContentPath(spec.Key())); serr != nil || st.Size() != info.ContentSize {
-			err = errors.New("the content file is missing or of another size")
-		}
-	}
 	if err != nil {
 		ix.Close()
 		return nil, err
@@ -106,22 +101,12 @@ func check(spec Spec, digest, diffID string) error {
 	return nil
 }
 
-func (s *Store) writeIndex(ctx context.Context, spec Spec, f *os.File) (err error) {
+func (s *Store) writeIndex(ctx context.Context, spec Spec, f *os.File) error {
 	w, err := toc.NewWriter(f)
 	if err != nil {
 		return err
 	}
-	var content *os.File
-	defer func() {
-		if err != nil && content != nil {
-			content.Close()
-			os.Remove(content.Name())
-		}
-	}()
-	p := pass{spec: spec, src: spec.Blob, w: w, progress: spec.Progress, content: func() (*os.File, error) {
-		content, err = s.tempFile(s.ContentPath(spec.Key()))
-		return content, err
-	}}
+	p := pass{spec: spec, src: spec.Blob, w: w, progress: spec.Progress}
 	if spec.archive {
 		p.archive = s
 	}
@@ -135,19 +120,10 @@ func (s *Store) writeIndex(ctx context.Context, spec Spec, f *os.File) (err erro
 	if err := check(spec, p.digest, p.diffID); err != nil {
 		return err
 	}
-	// The content file first: an index is never without it.
-	if content != nil {
-		if err := commit(content, s.ContentPath(spec.Key())); err != nil {
-			return err
-		}
-	}
-	info := toc.Info{Codec: codec, BlobSize: spec.Blob.Size(), LayerSize: p.size, ContentSize: p.contentSize, Digest: p.digest, DiffID: p.diffID}
+	info := toc.Info{Codec: codec, BlobSize: spec.Blob.Size(), LayerSize: p.size, Digest: p.digest, DiffID: p.diffID}
 	info.Notes = notes(p.scan)
 	return w.Finish(info)
 }
-
-// ContentPath is where the content file of a zstd blob is kept.
-func (s *Store) ContentPath(key string) string { return s.cachePath("content", key) }
 
 // A Layer is a layer whose bytes can be read. Close it when nobody reads.
 type Layer struct {
@@ -164,7 +140,7 @@ type Layer struct {
 // first read; an index that was deleted or damaged since is made again then.
 func (s *Store) Layer(spec Spec, cache *blob.Cache) *Layer {
 	l := &Layer{store: s, spec: spec}
-	l.Reader = blob.NewReader(spec.Blob, cache, blob.Openers{Index: l.openIndex, Content: l.openContent})
+	l.Reader = blob.NewReader(spec.Blob, cache, l.openIndex)
 	return l
 }
 
@@ -177,15 +153,6 @@ func (l *Layer) openIndex(ctx context.Context) (*toc.Index, error) {
 		l.closeLater(ix.Close)
 	}
 	return ix, err
-}
-
-func (l *Layer) openContent() (blob.Source, error) {
-	f, err := os.Open(l.store.ContentPath(l.spec.Key()))
-	if err != nil {
-		return nil, err
-	}
-	l.closeLater(f.Close)
-	return &contentFile{f, l.spec.Blob.ID()}, nil
 }
 
 func (l *Layer) closeLater(c func() error) {
@@ -205,20 +172,4 @@ func (l *Layer) Close() error {
 	}
 	l.opened = nil
 	return errors.Join(errs...)
-}
-
-// A contentFile is the Source of the spans that were packed anew.
-type contentFile struct {
-	*os.File
-	id string
-}
-
-func (c *contentFile) ID() string { return c.id }
-
-func (c *contentFile) Size() int64 {
-	st, err := c.Stat()
-	if err != nil {
-		return 0
-	}
-	return st.Size()
 }

@@ -6,7 +6,6 @@ import (
 	_ "crypto/sha512"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -22,13 +21,11 @@ type pass struct {
 	spec     Spec
 	src      blob.Source
 	w        *toc.Writer
-	archive  *Store                   // the blob is an archive of layers, whose indexes go here
-	content  func() (*os.File, error) // makes the content file
-	progress func(n int64)            // n more bytes of the blob have been read
+	archive  *Store        // the blob is an archive of layers, whose indexes go here
+	progress func(n int64) // n more bytes of the blob have been read
 
 	digest, diffID string
 	size           int64 // of the layer, uncompressed
-	contentSize    int64 // of the content file
 	scan           toc.Summary
 }
 

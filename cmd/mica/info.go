@@ -53,7 +53,6 @@ type information struct {
 	Log      setting `json:"log"`     // of servers in the background
 	Index    usage   `json:"index"`
 	Tree     usage   `json:"tree"`
-	Content  usage   `json:"content"` // what of zstd layers was packed anew
 	Mounts   int     `json:"mounts"`
 	Kernel   string  `json:"kernel"`
 	Fuse     string  `json:"fuse"` // how the kernel has it
@@ -89,7 +88,7 @@ func (f *imageFlags) info() (*information, error) {
 	if os.Geteuid() != 0 && os.Getenv("XDG_RUNTIME_DIR") != "" {
 		in.Runtime.From = "XDG_RUNTIME_DIR"
 	}
-	for kind, u := range map[string]*usage{"index": &in.Index, "tree": &in.Tree, "content": &in.Content} {
+	for kind, u := range map[string]*usage{"index": &in.Index, "tree": &in.Tree} {
 		if *u, err = diskUsage(filepath.Join(store.Root(), kind)); err != nil {
 			return nil, err
 		}
@@ -161,7 +160,6 @@ func (in *information) lines() [][]string {
 		{"Store:", s(in.Root)},
 		{"  indexes:", u(in.Index)},
 		{"  trees:", u(in.Tree)},
-		{"  repacked zstd:", u(in.Content)},
 		{"Records of mounts:", s(in.Runtime)},
 		{"Log of mounts:", s(in.Log)},
 		{"Mounts:", fmt.Sprint(in.Mounts)},

@@ -335,7 +335,6 @@ func indexSize(img *openImage) int64 {
 	files := make(map[string]bool) // an image may have a layer twice
 	for _, l := range layersOf(img.meta, img.store, nil) {
 		files[img.store.IndexPath(l.Key())] = true
-		files[img.store.ContentPath(l.Key())] = true
 	}
 	n := img.Tree.Size()
 	for path := range files {

@@ -15,29 +15,22 @@ import (
 // A Reader gives the uncompressed bytes of one layer. Its methods may be
 // called concurrently.
 type Reader struct {
-	src     Source
-	cache   *Cache
-	openers Openers
+	src   Source
+	cache *Cache
+	open  func(context.Context) (*toc.Index, error)
 
 	fills  sync.WaitGroup // one for each span that is being decoded
 	closed atomic.Bool
 
-	mu      sync.Mutex
-	index   *toc.Index
-	content Source
+	mu    sync.Mutex
+	index *toc.Index
 }
 
-// Openers give what a Reader needs besides the blob, at the first read that
-// needs it, and again after they failed. What they give stays the caller's, to
-// be closed when the reader is no longer used.
-type Openers struct {
-	Index   func(context.Context) (*toc.Index, error)
-	Content func() (Source, error) // the content file of a zstd layer
-}
-
-// NewReader gives a reader of the layer that src holds.
-func NewReader(src Source, cache *Cache, o Openers) *Reader {
-	return &Reader{src: src, cache: cache, openers: o}
+// NewReader gives a reader of the layer that src holds. open gives its index;
+// it is called at the first read, and again after it failed. The index and src
+// stay the caller's, to be closed when the reader is no longer used.
+func NewReader(src Source, cache *Cache, open func(context.Context) (*toc.Index, error)) *Reader {
+	return &Reader{src: src, cache: cache, open: open}
 }
 
 // Index gives the index of the layer.
@@ -49,7 +42,7 @@ func (r *Reader) Index(ctx context.Context) (*toc.Index, error) {
 		return ix, nil
 	}
 	// Not under the lock: this may wait for a verification or read a file.
-	ix, err := r.openers.Index(ctx)
+	ix, err := r.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,18 +52,6 @@ func (r *Reader) Index(ctx context.Context) (*toc.Index, error) {
 		r.index = ix
 	}
 	return r.index, nil
-}
-
-func (r *Reader) contentFile() (Source, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.content == nil {
-		var err error
-		if r.content, err = r.openers.Content(); err != nil {
-			return nil, err
-		}
-	}
-	return r.content, nil
 }
 
 // ReadAt fills p with the bytes of the layer from off on. At the end of the

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mica/layerstore/inflate"
+	"mica/layerstore/unzstd"
 )
 
 // An Index is an open index file, mapped into memory. Its methods may be
@@ -158,8 +159,6 @@ func (ix *Index) Span(i int) Span {
 	p := ix.point(i)
 	s := Span{In: p.in, Out: p.out, OutEnd: ix.outEnd(i), point: p, firstSum: ix.firstSum[i]}
 	switch {
-	case ix.info.Codec == Zstd:
-		s.InEnd, s.Content = p.head, p.kind == contentFile
 	case i+1 < ix.spans:
 		next := ix.point(i + 1)
 		s.InEnd = next.in
@@ -201,6 +200,13 @@ func (ix *Index) Point(s Span) (inflate.Point, error) {
 		ip.Window = w
 	}
 	return ip, nil
+}
+
+// ZstdPoint gives the place from which package unzstd decodes a span of a zstd
+// layer. Its State is part of the mapping.
+func (ix *Index) ZstdPoint(s Span) unzstd.Point {
+	p := s.point
+	return unzstd.Point{In: p.in, Out: p.out, Kind: unzstd.PointKind(p.kind), State: ix.sections[secWindows][p.winOff:][:p.winLen]}
 }
 
 // windowDecoder has no state of its own: DecodeAll may be called concurrently.

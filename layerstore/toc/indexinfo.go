@@ -9,7 +9,7 @@ type Codec uint8
 const (
 	Plain Codec = iota + 1 // the blob is the tar itself; spans are PlainSpan long
 	Gzip                   // points of package inflate
-	Zstd                   // spans are runs of whole zstd frames, in the blob or in the content file
+	Zstd                   // points of package unzstd
 )
 
 func (c Codec) String() string {
@@ -31,14 +31,12 @@ const PlainSpan = 256 << 10
 // Info is what an index says of its layer as a whole.
 type Info struct {
 	Codec     Codec
-	BlobSize  int64 // bytes as stored
-	LayerSize int64 // bytes uncompressed, to the end of the stream
-	// ContentSize is the length in bytes of the content file; 0 is none.
-	ContentSize int64
-	Digest      string // of the bytes as stored, "sha256:…"
-	DiffID      string // of the uncompressed bytes, "sha256:…"
-	Entries     int64  // markers not counted
-	Markers     int64
+	BlobSize  int64  // bytes as stored
+	LayerSize int64  // bytes uncompressed, to the end of the stream
+	Digest    string // of the bytes as stored, "sha256:…"
+	DiffID    string // of the uncompressed bytes, "sha256:…"
+	Entries   int64  // markers not counted
+	Markers   int64
 	// Notes are the scan's, as text: what of the layer was left out.
 	Notes []string
 }
@@ -46,7 +44,7 @@ type Info struct {
 func putInfo(i *Info) []byte {
 	var b []byte
 	b = append(b, byte(i.Codec))
-	for _, n := range []int64{i.BlobSize, i.LayerSize, i.ContentSize, i.Entries, i.Markers} {
+	for _, n := range []int64{i.BlobSize, i.LayerSize, i.Entries, i.Markers} {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
 	b = putString(b, i.Digest)
@@ -64,7 +62,7 @@ func getInfo(b []byte) (i Info, ok bool) {
 	if k := c.bytes(1); k != nil {
 		i.Codec = Codec(k[0])
 	}
-	for _, p := range []*int64{&i.BlobSize, &i.LayerSize, &i.ContentSize, &i.Entries, &i.Markers} {
+	for _, p := range []*int64{&i.BlobSize, &i.LayerSize, &i.Entries, &i.Markers} {
 		v := c.uvarint()
 		*p = int64(v)
 		c.bad = c.bad || *p < 0

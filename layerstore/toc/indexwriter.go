@@ -5,11 +5,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"github.com/klauspost/compress/zstd"
 
 	"mica/layerstore/inflate"
+	"mica/layerstore/unzstd"
 )
 
 // A Writer makes an index file. Entries go to the file as they come; points
@@ -80,26 +82,29 @@ func (w *Writer) Add(e *Entry) error {
 // first lies at 0; they rise.
 func (w *Writer) AddPoint(p inflate.Point) error {
 	r := pointRecord{in: p.In, out: p.Out, head: p.Head, bit: p.Bit, headBit: p.HeadBit, kind: uint8(p.Kind), winRaw: uint32(len(p.Window))}
+	windows := w.windows
 	if len(p.Window) > 0 {
-		at := len(w.windows)
-		w.windows = w.windowEnc.EncodeAll(p.Window, w.windows)
-		if len(w.windows) > 1<<32-1 {
-			return fmt.Errorf("windows: %d bytes", len(w.windows))
-		}
-		r.winOff, r.winLen = uint32(at), uint32(len(w.windows)-at)
+		windows = w.windowEnc.EncodeAll(p.Window, windows)
 	}
-	w.points = r.put(w.points)
-	return nil
+	return w.addPoint(r, windows)
 }
 
-// AddFrames appends a span of a zstd layer that gives the bytes from out on:
-// the frames at [in, inEnd) of the blob, or of the content file.
-func (w *Writer) AddFrames(in, inEnd, out int64, content bool) {
-	r := pointRecord{in: in, out: out, head: inEnd}
-	if content {
-		r.kind = contentFile
+// AddZstdPoint is AddPoint for a zstd layer.
+func (w *Writer) AddZstdPoint(p unzstd.Point) error {
+	r := pointRecord{in: p.In, out: p.Out, kind: uint8(p.Kind)}
+	return w.addPoint(r, append(w.windows, p.State...))
+}
+
+// addPoint appends a point. windows are those so far with what belongs to it
+// at the end.
+func (w *Writer) addPoint(r pointRecord, windows []byte) error {
+	if len(windows) > math.MaxUint32 {
+		return fmt.Errorf("windows: %d bytes", len(windows))
 	}
+	r.winOff, r.winLen = uint32(len(w.windows)), uint32(len(windows)-len(w.windows))
+	w.windows = windows
 	w.points = r.put(w.points)
+	return nil
 }
 
 // AddSum appends the checksum of the next block.

@@ -5,14 +5,10 @@ import "encoding/binary"
 // A Span is a run of a layer's uncompressed bytes that is decoded as one,
 // from a checkpoint that needs nothing of the span before it.
 type Span struct {
-	In, InEnd   int64 // where its bytes lie in the blob, or in the content file
+	In, InEnd   int64 // where its bytes lie in the blob
 	Out, OutEnd int64 // the bytes of the layer that it gives
-	// Content says that the span is one of a zstd layer that lay in a frame
-	// too long to seek in: it has been packed anew, in a content file that the
-	// store keeps beside the index.
-	Content  bool
-	point    pointRecord
-	firstSum int64 // number of its first block's checksum
+	point       pointRecord
+	firstSum    int64 // number of its first block's checksum
 }
 
 // Len is the span's length in uncompressed bytes.
@@ -21,14 +17,12 @@ func (s Span) Len() int64 { return s.OutEnd - s.Out }
 // A pointRecord is a checkpoint as the file has it.
 type pointRecord struct {
 	in, out        int64
-	head           int64  // of gzip: the header of the block; of zstd: where its frames end
-	winOff, winLen uint32 // in the windows section, compressed; winLen 0: no window
-	winRaw         uint32 // bytes, uncompressed
+	head           int64  // of gzip: the header of the block
+	winOff, winLen uint32 // window or state in the windows section; winLen 0: none
+	winRaw         uint32 // of gzip: bytes of the window, uncompressed
 	bit, headBit   uint8
-	kind           uint8 // of gzip: an inflate.PointKind; of zstd: contentFile or 0
+	kind           uint8 // an inflate.PointKind or unzstd.PointKind
 }
-
-const contentFile = 1
 
 func (p *pointRecord) put(b []byte) []byte {
 	le := binary.LittleEndian
@@ -51,25 +45,18 @@ func getPoint(b []byte) pointRecord {
 }
 
 // follows says whether a point may come after prev in the layer: rising in
-// what they give, of gzip also in what they are given (two may share a byte).
+// what they give and in what they are given, of which two may share a byte.
 func (p *pointRecord) follows(prev pointRecord, first bool, info *Info) bool {
 	if first {
 		return p.out == 0
 	}
-	return p.out > prev.out && p.out < info.LayerSize && (info.Codec != Gzip || p.in >= prev.in)
+	return p.out > prev.out && p.out < info.LayerSize && p.in >= prev.in
 }
 
 // sound says whether a point's numbers are in range.
 func (p *pointRecord) sound(info *Info, windows int) bool {
 	if p.in < 0 || p.bit > 7 || p.headBit > 7 || p.winRaw > maxWindow || int64(p.winOff)+int64(p.winLen) > int64(windows) {
 		return false
-	}
-	if info.Codec == Zstd {
-		file := info.BlobSize
-		if p.kind == contentFile {
-			file = info.ContentSize
-		}
-		return p.head >= p.in && p.head <= file && p.kind <= contentFile
 	}
 	return p.in <= info.BlobSize && p.head >= 0 && p.head <= p.in
 }

@@ -293,7 +293,10 @@ func (s *state) make(name string, typ byte) {
 	}
 	s.types[name], s.mine[name] = typ, true
 	for p := path.Dir(name); p != "."; p = path.Dir(p) {
-		s.types[p], s.mine[p] = tar.TypeDir, s.mine[p]
+		s.types[p] = tar.TypeDir
+		if _, mine := s.mine[p]; !mine {
+			s.mine[p] = false
+		}
 	}
 }
 

@@ -21,11 +21,12 @@ var may = map[string][]string{
 	"fs":                   {"overlay", "layerstore/blob"}, // of blob its error alone, which becomes an errno
 	"overlay/find":         {"overlay"},
 	"overlay":              {"layerstore", "layerstore/toc", "layerstore/blob"},
-	"layerstore":           {"layerstore/toc", "layerstore/blob", "layerstore/inflate"},
+	"layerstore":           {"layerstore/toc", "layerstore/blob", "layerstore/inflate", "layerstore/unzstd"},
 	"layerstore/transport": {"layerstore/blob"},
-	"layerstore/blob":      {"layerstore/toc", "layerstore/inflate"},
-	"layerstore/toc":       {"layerstore/inflate"},
+	"layerstore/blob":      {"layerstore/toc", "layerstore/inflate", "layerstore/unzstd"},
+	"layerstore/toc":       {"layerstore/inflate", "layerstore/unzstd"},
 	"layerstore/inflate":   {},
+	"layerstore/unzstd":    {},
 	"e2e":                  {},
 }
 
@@ -109,6 +110,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		allowed, known := may[s.pkg]
 		if !known {
 			t.Errorf("%s: package %s is not in the table", s.name, s.pkg)
+			may[s.pkg] = nil // said once
 		}
 		if s.test {
 			continue
@@ -208,7 +210,7 @@ func TestNoPathsOfAMachine(t *testing.T) {
 	foreign := []string{"/home" + "/", "/wo" + "rk/", "/tmp" + "/img", "/roo" + "t/go"}
 	for _, root := range []string{"../cmd", "../fs", "../overlay", "../layerstore", "../e2e", "../docs", "../.ci", "../Makefile", "../README.md"} {
 		err := filepath.WalkDir(root, func(p string, d iofs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
+			if err != nil || !d.Type().IsRegular() || filepath.Ext(p) == ".test" { // which go test -c leaves
 				return err
 			}
 			b, err := os.ReadFile(p)

@@ -10,14 +10,13 @@
 //
 // # Invariants
 //
-//   - What is refused is what compress/flate and compress/gzip refuse, but
-//     for what may follow the last member (see [NewReader]); all bytes before the
-//     fault are given first.
-//   - Output is decoded into the caller's buffer, whose bytes up to the end
-//     serve as scratch; nothing of it is looked at after Read returned. What
-//     later matches may refer to is kept in Reader.hist.
-//   - Between two steps of the decoder, the bit buffer holds nothing above
-//     its bitReader.n bits, and whole bytes in it can be put back.
-//   - fastLoop only does what plainLoop does; a test and a fuzz test hold the
-//     two against each other.
+//   - A deflate stream is refused just where compress/flate refuses it, and all
+//     bytes before the fault are given first.
+//   - Output is decoded into the caller's buffer, whose bytes up to the end serve
+//     as scratch; nothing of it is looked at after Read returned. What later
+//     matches may refer to is kept in Reader.hist.
+//   - Between two steps of the decoder, the bit buffer holds nothing above its
+//     bitReader.n bits, and whole bytes in it can be put back.
+//   - fastLoop does nothing but what plainSymbol does, and quicker; a test and a
+//     fuzz test hold the two against each other.
 package inflate

@@ -16,10 +16,9 @@ const (
 	flagsReserved = 0xe0
 )
 
-// member reads a member's header. In its place may stand the end of the
-// stream, then the error is io.EOF: once one member was read whole, what does
-// not begin with the magic number is padding or garbage, which gzip(1)
-// ignores too.
+// member reads a member's header, or finds the end of the stream, which is
+// io.EOF: once one member was read to its end, what does not begin with the magic
+// number is padding or garbage, which gzip(1) ignores too.
 func (r *Reader) member() error {
 	start, _ := r.bits.offset()
 	magic, err := r.bits.bytes(2)

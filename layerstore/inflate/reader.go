@@ -2,22 +2,22 @@ package inflate
 
 import "io"
 
-// smallRead is the size of a buffer below which Read does not decode
-// straight into it: what a call costs besides decoding, mostly keeping 32 KiB of history,
-// would tell.
+// smallRead is the size of a buffer below which Read does not decode straight
+// into it: each call of decode copies 32 KiB of history besides.
 const smallRead = 64 << 10
 
 // Options are what a Reader does besides decoding.
 type Options struct {
 	// Spacing is the wanted distance of Points in bytes of output; 0 means none.
-	// A Point is put at the first block's or member's start that is Spacing past the one
-	// before, or, when there is none within twice the Spacing, inside of the block. Less
-	// than 64 KiB is not reached everywhere.
+	// A Point is put at the first start of a block or member that is Spacing past
+	// the one before, or, when there is none within twice the Spacing, inside the
+	// block. Two are at least 32 KiB apart, and stored blocks, of at most 64 KiB,
+	// have none inside.
 	Spacing int64
-	// OnPoint is called for each Point, by Read, in rising order of Out, as
-	// soon as its window is known, which is some 32 KiB of output later. The first
-	// is {In: 0, Out: 0, Kind: AtMember}; all others have output before and after
-	// them. Point and Window are OnPoint's to keep.
+	// OnPoint is called for each Point, by Read, in rising order of Out, as soon
+	// as its window is known, which is some 32 KiB of output later. The first is
+	// {In: 0, Out: 0, Kind: AtMember}; all others have output before and after
+	// them. Point and Window are OnPoint's to keep. Nil only if Spacing is 0.
 	OnPoint func(Point)
 }
 
@@ -47,10 +47,10 @@ type Reader struct {
 	match     int // bytes left to copy of a match
 	matchDist int
 
-	// Output: out is the buffer of the current call, of which out[:pos] is
-	// made; before is the offset in the uncompressed stream of out[0]. No match may
-	// refer to what is before floor, an index into out, which is negative when
-	// that lies in hist: the output before out, right-aligned.
+	// Output: out is the buffer of the current call, of which out[:pos] is made;
+	// before is the offset of out[0] in the uncompressed stream. No match may refer
+	// to what is before floor, an index into out. It is negative where that lies
+	// in hist, which is the output before out, right-aligned.
 	out    []byte
 	pos    int
 	before int64
@@ -76,30 +76,31 @@ const (
 	atResume               // Reader.resume
 )
 
-// NewReader decodes a gzip stream of one or more members. CRC and size of
-// each are checked. The stream ends, with io.EOF, where src ends after a
-// member, or where something follows that is no member, such as padding; see
-// Trailing. Input that ends before is io.ErrUnexpectedEOF, invalid input a *FormatError,
-// what src.Read says is passed on; all of them come after the output
-// that is before.
+// NewReader decodes a gzip stream of one or more members. CRC and size of each
+// are checked. The stream ends, with io.EOF, where src ends after a member, or
+// where something follows that does not begin as a member does, such as padding;
+// see Trailing. Input that ends earlier is io.ErrUnexpectedEOF, invalid input a
+// *FormatError, and other errors are src's own; each comes after all output
+// that is before it.
 func NewReader(src io.Reader, o Options) *Reader {
 	r := new(Reader)
 	r.Reset(src, o)
 	return r
 }
 
-// Reset makes r what NewReader gives, and keeps its buffers. The zero Reader will do.
+// Reset makes r what NewReader gives, and keeps its buffers. The zero Reader
+// will do.
 func (r *Reader) Reset(src io.Reader, o Options) {
 	r.reset()
 	r.bits.reset(src, 0)
 	r.points = marker{spacing: o.Spacing, emit: o.OnPoint, window: r.points.window}
 }
 
-// Resume decodes from p on, reading no byte of src at or past end (as
-// Point.End of a later point gives it). Where src or the range up to end is used up,
-// the error is io.EOF after the end of a member, else io.ErrUnexpectedEOF. CRCs
-// are checked of those members only that begin at or after p. The error of
-// Resume itself means that p cannot be a Point; src is not read yet.
+// Resume decodes from p on, reading no byte of src at or past end, such as
+// Point.End of a later Point. Where src or the part up to end is used up, the
+// error is io.EOF after a member's end, else io.ErrUnexpectedEOF. The CRC is
+// checked of those members only that begin at p or later. An error of Resume
+// itself means that p cannot be a Point; src is not read yet.
 func Resume(src io.ReaderAt, p Point, end int64) (*Reader, error) {
 	r := new(Reader)
 	if err := r.Resume(src, p, end); err != nil {
@@ -180,9 +181,9 @@ func (r *Reader) InputOffset() int64 {
 // OutputOffset is the offset into the uncompressed stream of what Read gives next.
 func (r *Reader) OutputOffset() int64 { return r.before - int64(len(r.ready)) }
 
-// Trailing is how many bytes were read from src that lie past InputOffset:
-// after io.EOF, the beginning of whatever follows the gzip stream. The rest of that
-// src still has.
+// Trailing is how many bytes were read from src that lie past InputOffset: after
+// io.EOF, the beginning of whatever follows the gzip stream. The rest of it src
+// still has.
 func (r *Reader) Trailing() int { return int(r.bits.base + int64(len(r.bits.buf)) - r.InputOffset()) }
 
 // decode makes output until p is full or there is an error, which is left in
@@ -264,7 +265,7 @@ func (r *Reader) symbols() error {
 	return nil
 }
 
-// outputOffset is the offset into the uncompressed stream of the byte that is decoded next.
+// outputOffset is the offset into the uncompressed stream of out[pos].
 func (r *Reader) outputOffset() int64 { return r.before + int64(r.pos) }
 
 // corrupt is the error for what is wrong with the input at the current place.

@@ -2,8 +2,8 @@ package inflate
 
 import "io"
 
-// maxBlockHeader bounds the length of a block's header, in bytes: at most 316 code lengths
-// of at most 14 bits each come after 74 bits.
+// maxBlockHeader bounds the length of a block's header, in bytes: after 74 bits
+// come at most 316 code lengths of at most 14 bits each.
 const maxBlockHeader = 1 << 10
 
 // section reads the part [off, end) of src.

@@ -69,7 +69,6 @@ func (b *bars) close() {
 // the whole: for logs.
 type lines struct {
 	w     io.Writer
-	told  int // layers whose line was written
 	ended map[*layerProgress]bool
 	next  time.Duration // when the next line about the whole is due
 }

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"os"
@@ -120,3 +121,9 @@ func list(t testing.TB, tree *Tree) []string {
 	slices.Sort(lines)
 	return lines
 }
+
+// zeros is a layer of zeros without end.
+type zeros struct{}
+
+func (zeros) ReadAt(_ context.Context, p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
+func (zeros) Cached(int64, int) bool                                   { return true }

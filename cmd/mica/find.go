@@ -53,10 +53,11 @@ func runFind(cmd *cobra.Command, std streams, f *imageFlags, ref string, args []
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
+	failures := &pathErrors{cmd: cmd, stderr: std.err, image: ref}
 	p := finder{view: img.View, w: bufio.NewWriterSize(std.out, 1<<16), terminal: isTerminal(std.out), now: time.Now()}
 	if slices.ContainsFunc(args, func(arg string) bool { return arg == "-ls" || arg == "-user" || arg == "-group" }) {
-		if p.names, err = readOwners(ctx, img.View); err != nil {
-			return &argError{ref, err}
+		if p.names, err = failures.owners(ctx, img.View); err != nil {
+			return err
 		}
 	}
 	q, err := find.Parse(args, find.Env{Tree: img.Tree, Now: p.now, User: p.names.uid, Group: p.names.gid})
@@ -66,7 +67,6 @@ func runFind(cmd *cobra.Command, std streams, f *imageFlags, ref string, args []
 	case err != nil:
 		return &argError{ref, err}
 	}
-	failures := &pathErrors{cmd: cmd, stderr: std.err, image: ref}
 	for _, path := range q.Paths {
 		err := q.Run(path, func(a find.Action, v *overlay.Visit) error {
 			return errors.Join(ctx.Err(), p.act(a, v))

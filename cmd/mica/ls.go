@@ -64,12 +64,12 @@ func (f *lsFlags) run(cmd *cobra.Command, std streams, ref string, paths []strin
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
 	l := lister{lsFlags: f, view: img.View, terminal: isTerminal(std.out), width: width(std.out), now: time.Now()}
+	failures := &pathErrors{cmd: cmd, stderr: std.err, image: ref}
 	if l.long && !l.numeric || l.format.word == "json" {
-		if l.names, err = readOwners(ctx, img.View); err != nil {
-			return &argError{ref, err}
+		if l.names, err = failures.owners(ctx, img.View); err != nil {
+			return err
 		}
 	}
-	failures := &pathErrors{cmd: cmd, stderr: std.err, image: ref}
 	if len(paths) == 0 {
 		paths = []string{"/"}
 	}

@@ -17,15 +17,21 @@ type owners struct {
 	users, groups map[uint32]string
 }
 
-// readOwners reads them from the image's own /etc/passwd and /etc/group. What
-// is not there, or makes no sense, leaves numbers; only bytes that cannot be
-// had are an error.
-func readOwners(ctx context.Context, v *overlay.View) (o owners, err error) {
-	if o.users, err = readIDs(ctx, v, "etc/passwd"); err != nil {
-		return o, err
+// owners reads them from the image's own /etc/passwd and /etc/group. What is
+// not there, or makes no sense, leaves numbers; so do bytes that cannot be
+// had, which are told of.
+func (p *pathErrors) owners(ctx context.Context, v *overlay.View) (o owners, err error) {
+	for _, file := range []struct {
+		path string
+		ids  *map[uint32]string
+	}{{"/etc/passwd", &o.users}, {"/etc/group", &o.groups}} {
+		if *file.ids, err = readIDs(ctx, v, file.path); err != nil {
+			if err = p.failed(ctx, file.path, err); err != nil {
+				return o, err
+			}
+		}
 	}
-	o.groups, err = readIDs(ctx, v, "etc/group")
-	return o, err
+	return o, nil
 }
 
 func (o owners) user(uid uint32) string  { return nameOrNumber(o.users, uid) }

@@ -54,9 +54,10 @@ func (f *statFlags) run(cmd *cobra.Command, std streams, ref string, paths []str
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	names, err := readOwners(ctx, img.View)
+	failures := &pathErrors{cmd: cmd, stderr: std.err, image: ref}
+	names, err := failures.owners(ctx, img.View)
 	if err != nil {
-		return &argError{ref, err}
+		return err
 	}
 	w := bufio.NewWriter(std.out)
 	put := func(s statJSON) error { return putStat(w, s, nameFor(isTerminal(std.out), s.Path)) }
@@ -70,7 +71,6 @@ func (f *statFlags) run(cmd *cobra.Command, std streams, ref string, paths []str
 	if f.follow {
 		look = img.Stat
 	}
-	failures := &pathErrors{cmd: cmd, stderr: std.err, image: ref}
 	for _, path := range paths {
 		a, err := look(path)
 		if err != nil {

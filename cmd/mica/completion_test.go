@@ -62,9 +62,7 @@ func TestComplete(t *testing.T) {
 // TestBashCompletion runs the script as bash does, with words broken at the
 // characters where bash breaks them.
 func TestBashCompletion(t *testing.T) {
-	if _, err := exec.LookPath("bash"); err != nil {
-		t.Skip("needs bash")
-	}
+	needProgram(t, "bash")
 	dir := t.TempDir()
 	script := filepath.Join(dir, "completion.bash")
 	if err := os.WriteFile(script, []byte(mica(t, "completion", "bash").stdout), 0o644); err != nil {

@@ -29,9 +29,10 @@ func program(args ...string) *exec.Cmd {
 	return cmd
 }
 
-func needFUSE(t *testing.T) {
+// need skips a test that err says cannot run here, or fails it where nothing
+// may be skipped.
+func need(t *testing.T, err error) {
 	t.Helper()
-	err := fs.CheckDevice()
 	if err != nil && os.Getenv("MICA_TEST_STRICT") == "1" {
 		t.Fatal(err)
 	} else if err != nil {
@@ -39,10 +40,16 @@ func needFUSE(t *testing.T) {
 	}
 }
 
+func needProgram(t *testing.T, name string) {
+	t.Helper()
+	_, err := exec.LookPath(name)
+	need(t, err)
+}
+
 // TestMountTells: on a terminal one line tells what was mounted and what that
 // has cost; a program gets the path alone.
 func TestMountTells(t *testing.T) {
-	needFUSE(t)
+	need(t, fs.CheckDevice())
 	t.Setenv("TERM", "xterm")
 	image, dir := demoLayout(t), t.TempDir()
 	t.Chdir(t.TempDir())

@@ -22,9 +22,7 @@ type testTerminal struct {
 func newTerminal(t *testing.T, columns uint16) *testTerminal {
 	t.Helper()
 	near, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("needs a pseudo-terminal: %v", err)
-	}
+	need(t, err)
 	t.Cleanup(func() { near.Close() })
 	// Not by Fd, which would make reads wait beyond Close.
 	conn, err := near.SyscallConn()

@@ -130,6 +130,8 @@ func (t *huffTable) build(weights *[256]uint8, n int) error {
 	return nil
 }
 
+const errLiteralsEnd = fault("huffman stream does not end with its literals")
+
 // decode fills out from a stream that must end with it.
 func (t *huffTable) decode(out, in []byte) error {
 	b, err := newBackBits(in)
@@ -138,7 +140,7 @@ func (t *huffTable) decode(out, in []byte) error {
 	}
 	t.plainDecode(out, &b)
 	if b.left != 0 {
-		return fault("huffman stream does not end with its literals")
+		return errLiteralsEnd
 	}
 	return nil
 }

@@ -82,18 +82,29 @@ func (t *huffTable) decode4(out, in []byte) error {
 		return fault("huffman streams are cut off")
 	}
 	sizes, in := in[:6], in[6:]
-	for i := range 4 {
-		n, size := min(quarter, len(out)), len(in)
+	var b [4]backBits
+	for i := range b {
+		size := len(in)
 		if i < 3 {
 			size = int(sizes[2*i]) | int(sizes[2*i+1])<<8
 		}
 		if size > len(in) {
 			return fault("huffman streams are cut off")
 		}
-		if err := t.decode(out[:n], in[:size]); err != nil {
+		var err error
+		if b[i], err = newBackBits(in[:size]); err != nil {
 			return err
 		}
-		out, in = out[n:], in[size:]
+		in = in[size:]
+	}
+	done := t.fast4(out, quarter, &b)
+	for i := range b {
+		n := min(quarter, len(out))
+		t.plainDecode(out[done:n], &b[i])
+		if b[i].left != 0 {
+			return errLiteralsEnd
+		}
+		out = out[n:]
 	}
 	return nil
 }

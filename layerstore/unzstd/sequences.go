@@ -180,7 +180,7 @@ func (r *Reader) sequenceTable(k, mode int, b []byte) (int, error) {
 type sequenceReader struct {
 	bits   backBits
 	tables *[3]*fseTable
-	states [3]uint32
+	states [3]entry // what the tables say of the current states
 	reps   *[3]uint32
 }
 
@@ -188,7 +188,7 @@ type sequenceReader struct {
 func (r *Reader) run(bits backBits, n, limit int) error {
 	s := sequenceReader{bits: bits, tables: &r.tables, reps: &r.reps}
 	for k, t := range s.tables {
-		s.states[k] = s.bits.take(t.log)
+		s.states[k] = t.entries[s.bits.take(t.log)]
 	}
 	for n > 0 {
 		batch := r.batch[:min(n, batchSize)]
@@ -212,8 +212,9 @@ func (r *Reader) run(bits backBits, n, limit int) error {
 
 // read fills batch, and says how far back the farthest match lies. After the
 // block's last sequence there are no further states.
-func (s *sequenceReader) read(batch []sequence, last bool) (far uint32) {
-	for i := range batch {
+func (s *sequenceReader) read(batch []sequence, last bool) uint32 {
+	n, far := s.fastRead(batch)
+	for i := n; i < len(batch); i++ {
 		batch[i] = s.plainNext(last && i == len(batch)-1)
 		far = max(far, batch[i].dist)
 	}
@@ -222,19 +223,24 @@ func (s *sequenceReader) read(batch []sequence, last bool) (far uint32) {
 
 // plainNext decodes a sequence.
 func (s *sequenceReader) plainNext(last bool) sequence {
-	t := s.tables
-	lit, dist, match := t[litLenTable].entries[s.states[litLenTable]], t[distTable].entries[s.states[distTable]], t[matchTable].entries[s.states[matchTable]]
+	lit, dist, match := s.states[litLenTable], s.states[distTable], s.states[matchTable]
 	var q sequence
 	v := dist.base() + s.bits.take(dist.extra())
 	q.match = match.base() + s.bits.take(match.extra())
 	q.lits = lit.base() + s.bits.take(lit.extra())
 	q.dist = repeatedDist(s.reps, v, q.lits)
 	if !last {
-		s.states[litLenTable] = lit.next() + s.bits.take(lit.stateBits())
-		s.states[matchTable] = match.next() + s.bits.take(match.stateBits())
-		s.states[distTable] = dist.next() + s.bits.take(dist.stateBits())
+		s.next(litLenTable)
+		s.next(matchTable)
+		s.next(distTable)
 	}
 	return q
+}
+
+// next goes to a table's next state.
+func (s *sequenceReader) next(k int) {
+	e := s.states[k]
+	s.states[k] = s.tables[k].entries[e.next()+s.bits.take(e.stateBits())]
 }
 
 // repeatedDist gives the distance that v means (RFC 8878 §3.1.1.5): 1 to 3 are the
@@ -264,12 +270,16 @@ func repeatedDist(reps *[3]uint32, v, lits uint32) uint32 {
 // execute copies what the sequences of a batch say. limit is where in the ring
 // the largest block would end.
 func (r *Reader) execute(batch []sequence, limit int) error {
-	for _, q := range batch {
-		if err := r.plainExecute(q, limit); err != nil {
+	for {
+		batch = batch[r.fastExecute(batch, limit):]
+		if len(batch) == 0 {
+			return nil
+		}
+		if err := r.plainExecute(batch[0], limit); err != nil {
 			return err
 		}
+		batch = batch[1:]
 	}
-	return nil
 }
 
 // plainExecute executes one sequence.

@@ -1,0 +1,268 @@
+package unzstd
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unsafe"
+)
+
+// The loops in this file are written with unsafe, because slices, whose every access is
+// checked once more, are slower. What makes each access safe is said beside it.
+
+// huffRound is how many literals of each of four streams are decoded between
+// two looks at the input, and roundBits the most bits that they have.
+const (
+	huffRound = 5
+	roundBits = huffRound * huffLog
+)
+
+// fast4 decodes literals of four streams, each into a quarter of out, as
+// plainDecode does. It gives how many of each.
+func (t *huffTable) fast4(out []byte, quarter int, b *[4]backBits) int {
+	done := 0
+	// The last quarter is the shortest.
+	for last := len(out) - 3*quarter; ; {
+		rounds := (last - done) / huffRound
+		for i := range b {
+			// To begin a round there must be 64 bits, and each uses up at most roundBits.
+			rounds = min(rounds, (b[i].left-64+roundBits)/roundBits)
+		}
+		if rounds <= 0 {
+			return done
+		}
+		t.rounds4(unsafe.Pointer(&out[done]), quarter, b, rounds)
+		done += rounds * huffRound
+	}
+}
+
+// rounds4 decodes rounds for which fast4 has found input and output to be there.
+func (t *huffTable) rounds4(to unsafe.Pointer, quarter int, b *[4]backBits, rounds int) {
+	s0, end0 := openStream(&b[0])
+	s1, end1 := openStream(&b[1])
+	s2, end2 := openStream(&b[2])
+	s3, end3 := openStream(&b[3])
+	to2 := unsafe.Add(to, 2*quarter)
+	for range rounds {
+		s0, s1 = t.put(s0, to), t.put(s1, unsafe.Add(to, quarter))
+		s2, s3 = t.put(s2, to2), t.put(s3, unsafe.Add(to2, quarter))
+		to, to2 = unsafe.Add(to, 1), unsafe.Add(to2, 1)
+		s0, s1 = t.put(s0, to), t.put(s1, unsafe.Add(to, quarter))
+		s2, s3 = t.put(s2, to2), t.put(s3, unsafe.Add(to2, quarter))
+		to, to2 = unsafe.Add(to, 1), unsafe.Add(to2, 1)
+		s0, s1 = t.put(s0, to), t.put(s1, unsafe.Add(to, quarter))
+		s2, s3 = t.put(s2, to2), t.put(s3, unsafe.Add(to2, quarter))
+		to, to2 = unsafe.Add(to, 1), unsafe.Add(to2, 1)
+		s0, s1 = t.put(s0, to), t.put(s1, unsafe.Add(to, quarter))
+		s2, s3 = t.put(s2, to2), t.put(s3, unsafe.Add(to2, quarter))
+		to, to2 = unsafe.Add(to, 1), unsafe.Add(to2, 1)
+		s0, s1 = t.put(s0, to), t.put(s1, unsafe.Add(to, quarter))
+		s2, s3 = t.put(s2, to2), t.put(s3, unsafe.Add(to2, quarter))
+		to, to2 = unsafe.Add(to, 1), unsafe.Add(to2, 1)
+		s0, end0 = refill(s0, end0)
+		s1, end1 = refill(s1, end1)
+		s2, end2 = refill(s2, end2)
+		s3, end3 = refill(s3, end3)
+	}
+	closeStream(&b[0], s0, end0)
+	closeStream(&b[1], s1, end1)
+	closeStream(&b[2], s2, end2)
+	closeStream(&b[3], s3, end3)
+}
+
+// put puts the literal that the next bits mean, and uses them up.
+func (t *huffTable) put(s uint64, to unsafe.Pointer) uint64 {
+	e := t[s>>(64-huffLog)]
+	*(*byte)(to) = byte(e >> 8)
+	return s << (e & 63)
+}
+
+// openStream gives the next bits of b, which has at least 64, highest first, and the
+// end of the eight bytes that they are from. Of the bits, the lowest 1 is a mark: below
+// it are as many zeros as bits are used up.
+func openStream(b *backBits) (s uint64, end unsafe.Pointer) {
+	n := (b.left + 7) >> 3
+	end = unsafe.Add(unsafe.Pointer(&b.in[0]), n)
+	return (before(end) | 1) << (-b.left & 7), end
+}
+
+// before is the word that ends at end.
+func before(end unsafe.Pointer) uint64 {
+	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(end, -8))[:])
+}
+
+// refill goes on by the whole bytes that are used up. That s has up to 55+7 such bits, and that
+// 64 bits are before those of the next round, is fast4's business.
+func refill(s uint64, end unsafe.Pointer) (uint64, unsafe.Pointer) {
+	n := bits.TrailingZeros64(s)
+	end = unsafe.Add(end, -(n >> 3))
+	return (before(end) | 1) << (n & 7), end
+}
+
+// closeStream puts back what is not used up. s comes from refill.
+func closeStream(b *backBits, s uint64, end unsafe.Pointer) {
+	b.left = 8*int(uintptr(end)-uintptr(unsafe.Pointer(&b.in[0]))) - bits.TrailingZeros64(s)
+}
+
+// seqBits is how many bits of input there must be to begin a sequence in the
+// fast loop: it uses up at most 88 (distance 30, lengths 16 each, states 9, 9 and 8), and
+// looks at words that begin at most 7+64 before what is left.
+const seqBits = 88 + 8 + 64
+
+// fastRead decodes sequences as plainNext does, not the block's last one, while there is input in
+// plenty. It gives how many, and how far back the farthest match lies.
+func (s *sequenceReader) fastRead(batch []sequence) (n int, far uint32) {
+	b := &s.bits
+	if b.left < seqBits {
+		return 0, 0
+	}
+	in, left := unsafe.Pointer(&b.in[0]), b.left
+	// States are in range of their tables: see fseTable.
+	litTab := unsafe.Pointer(&s.tables[litLenTable].entries)
+	distTab := unsafe.Pointer(&s.tables[distTable].entries)
+	matchTab := unsafe.Pointer(&s.tables[matchTable].entries)
+	lit, dist, match := s.states[litLenTable], s.states[distTable], s.states[matchTable]
+	rep0, rep1, rep2 := s.reps[0], s.reps[1], s.reps[2]
+	for n < len(batch) && left >= seqBits {
+		w := nextBits(in, left)
+		nd, nm, nl := dist.extra(), match.extra(), lit.extra()
+		d := dist.base() + uint32(w>>1>>(63-nd))
+		w <<= nd
+		m := match.base() + uint32(w>>1>>(63-nm))
+		w <<= nm
+		left -= int(nd + nm)
+		// At least 57 bits have been there.
+		if nd+nm+nl > 57 {
+			w = nextBits(in, left)
+		}
+		l := lit.base() + uint32(w>>1>>(63-nl))
+		left -= int(nl)
+
+		if d > 3 {
+			d -= 3
+			rep2, rep1, rep0 = rep1, rep0, d
+		} else {
+			if l == 0 {
+				d++
+			}
+			switch d {
+			case 1:
+				d = rep0
+			case 2:
+				d = rep1
+				rep1, rep0 = rep0, d
+			case 3:
+				d = rep2
+				rep2, rep1, rep0 = rep1, rep0, d
+			default:
+				d = rep0 - 1
+				rep2, rep1, rep0 = rep1, rep0, d
+			}
+		}
+		far = max(far, d)
+		q := &batch[n]
+		q.lits, q.match, q.dist = l, m, d
+		n++
+
+		w = nextBits(in, left)
+		sl, sm, sd := lit.stateBits(), match.stateBits(), dist.stateBits()
+		left -= int(sl + sm + sd)
+		lit = at(litTab, lit.next()+uint32(w>>1>>(63-sl)))
+		w <<= sl
+		match = at(matchTab, match.next()+uint32(w>>1>>(63-sm)))
+		w <<= sm
+		dist = at(distTab, dist.next()+uint32(w>>1>>(63-sd)))
+	}
+	b.left = left
+	s.states = [3]entry{litLenTable: lit, distTable: dist, matchTable: match}
+	s.reps[0], s.reps[1], s.reps[2] = rep0, rep1, rep2
+	return n, far
+}
+
+// nextBits is the next at least 57 bits, highest first. left is at least 64.
+func nextBits(in unsafe.Pointer, left int) uint64 {
+	return before(unsafe.Add(in, (left+7)>>3)) << (-left & 7)
+}
+
+// at is the entry of a state.
+func at(table unsafe.Pointer, state uint32) entry {
+	return *(*entry)(unsafe.Add(table, uintptr(state)*8))
+}
+
+// fastExecute executes sequences as plainExecute does, as long as they are
+// right and their matches near. It gives how many. limit is at least slack before the ring's end.
+func (r *Reader) fastExecute(batch []sequence, limit int) int {
+	h := &r.history
+	ring := unsafe.Pointer(unsafe.SliceData(h.ring))
+	to, near := unsafe.Add(ring, h.pos), unsafe.Add(ring, r.near())
+	// All literals have slack after them.
+	lit := unsafe.Pointer(unsafe.SliceData(r.lits))
+	litsLeft := uintptr(len(r.lits))
+	room := uintptr(limit - h.pos)
+	n := 0
+	for ; n < len(batch); n++ {
+		q := &batch[n]
+		lits, match, dist := uintptr(q.lits), uintptr(q.match), uintptr(q.dist)
+		// A distance of 0 wraps.
+		if lits > litsLeft || lits+match > room || dist-1 >= uintptr(to)-uintptr(near)+lits {
+			break
+		}
+		litsLeft -= lits
+		room -= lits + match
+		copy16(to, lit)
+		if lits > 16 {
+			copyFar(unsafe.Add(to, 16), unsafe.Add(lit, 16), lits-16)
+		}
+		lit = unsafe.Add(lit, lits)
+		to = unsafe.Add(to, lits)
+		from := unsafe.Add(to, -int(dist))
+		next := unsafe.Add(to, match)
+		if dist >= 16 {
+			copy16(to, from)
+			copy16(unsafe.Add(to, 16), unsafe.Add(from, 16))
+			if match > 32 {
+				copyFar(unsafe.Add(to, 32), unsafe.Add(from, 32), match-32)
+			}
+		} else {
+			copyNear(to, from, next, dist)
+		}
+		to = next
+	}
+	h.pos = int(uintptr(to) - uintptr(ring))
+	r.lits = r.lits[uintptr(len(r.lits))-litsLeft:]
+	return n
+}
+
+// copyFar copies n bytes and up to 31 more. The source begins at least 16 before, or lies elsewhere.
+func copyFar(to, from unsafe.Pointer, n uintptr) {
+	for last := unsafe.Add(to, n); uintptr(to) < uintptr(last); {
+		copy16(to, from)
+		copy16(unsafe.Add(to, 16), unsafe.Add(from, 16))
+		to, from = unsafe.Add(to, 32), unsafe.Add(from, 32)
+	}
+}
+
+// copyNear copies up to next, and up to 15 bytes more, from dist < 16 before.
+func copyNear(to, from, next unsafe.Pointer, dist uintptr) {
+	switch {
+	case dist >= 8:
+		for uintptr(to) < uintptr(next) {
+			*(*[8]byte)(to) = *(*[8]byte)(from)
+			to, from = unsafe.Add(to, 8), unsafe.Add(from, 8)
+		}
+	case dist == 1:
+		v := 0x0101010101010101 * uint64(*(*byte)(from))
+		for uintptr(to) < uintptr(next) {
+			binary.LittleEndian.PutUint64((*[8]byte)(to)[:], v)
+			to = unsafe.Add(to, 8)
+		}
+	default:
+		// Each step makes dist more bytes right, and garbage after them.
+		for uintptr(to) < uintptr(next) {
+			*(*[8]byte)(to) = *(*[8]byte)(from)
+			to, from = unsafe.Add(to, dist), unsafe.Add(from, dist)
+		}
+	}
+}
+
+// copy16 copies 16 bytes.
+func copy16(to, from unsafe.Pointer) { *(*[16]byte)(to) = *(*[16]byte)(from) }

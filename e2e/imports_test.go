@@ -38,22 +38,23 @@ var mayFUSE = []string{"fs"}
 // direct are the modules that mica or its tests import. docs/ARCHITECTURE.md
 // says why each is there; add to both.
 var direct = []string{
-	"github.com/containerd/platforms",      // which manifest of an index is this machine's
-	"github.com/distribution/reference",    // the grammar of image names, the norm
-	"github.com/docker/go-units",           // sizes as docker prints them
-	"github.com/google/go-cmp",             // tests: what differs
-	"github.com/hanwen/go-fuse/v2",         // decodes and dispatches FUSE requests
-	"github.com/klauspost/compress",        // zstd
-	"github.com/moby/sys/mountinfo",        // reads /proc/self/mountinfo
-	"github.com/opencontainers/go-digest",  // digests, as image-spec has them
-	"github.com/opencontainers/image-spec", // the types of manifests and configs
-	"github.com/rogpeppe/go-internal",      // tests: command-line scripts
-	"github.com/spf13/cobra",               // the command line
-	"github.com/spf13/pflag",               // its flags
-	"github.com/vbauerster/mpb/v8",         // progress bars on a terminal
-	"golang.org/x/sync",                    // errgroup
-	"golang.org/x/sys",                     // system calls
-	"golang.org/x/term",                    // is it a terminal
+	"github.com/containerd/platforms",                  // which manifest of an index is this machine's
+	"github.com/containerd/stargz-snapshotter/estargz", // tests: writes eStargz and zstd:chunked
+	"github.com/distribution/reference",                // the grammar of image names, the norm
+	"github.com/docker/go-units",                       // sizes as docker prints them
+	"github.com/google/go-cmp",                         // tests: what differs
+	"github.com/hanwen/go-fuse/v2",                     // decodes and dispatches FUSE requests
+	"github.com/klauspost/compress",                    // zstd
+	"github.com/moby/sys/mountinfo",                    // reads /proc/self/mountinfo
+	"github.com/opencontainers/go-digest",              // digests, as image-spec has them
+	"github.com/opencontainers/image-spec",             // the types of manifests and configs
+	"github.com/rogpeppe/go-internal",                  // tests: command-line scripts
+	"github.com/spf13/cobra",                           // the command line
+	"github.com/spf13/pflag",                           // its flags
+	"github.com/vbauerster/mpb/v8",                     // progress bars on a terminal
+	"golang.org/x/sync",                                // errgroup
+	"golang.org/x/sys",                                 // system calls
+	"golang.org/x/term",                                // is it a terminal
 }
 
 // A source is a Go file of mica's.

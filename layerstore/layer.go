@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 
@@ -34,6 +35,9 @@ type Spec struct {
 func (spec Spec) Key() string {
 	if spec.archive {
 		return "archive:" + spec.Blob.ID()
+	}
+	if t := spec.table(); !t.none() {
+		return "table " + t.String() + " of " + spec.Blob.ID()
 	}
 	return spec.Blob.ID()
 }
@@ -101,7 +105,27 @@ func check(spec Spec, digest, diffID string) error {
 	return nil
 }
 
+// writeIndex fills f with the index of a layer: out of a table of contents that
+// the layer carries, else by a pass over all of it.
 func (s *Store) writeIndex(ctx context.Context, spec Spec, f *os.File) error {
+	if spec.table().none() {
+		return s.indexByPass(ctx, spec, f, nil)
+	}
+	doubt := indexByTable(ctx, spec, f)
+	if doubt == nil {
+		return nil
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	return s.indexByPass(ctx, spec, f, []string{fmt.Sprintf("its own table of contents is not used: %v", doubt)})
+}
+
+// indexByPass is writeIndex without a table. said are notes that it begins with.
+func (s *Store) indexByPass(ctx context.Context, spec Spec, f *os.File, said []string) error {
 	w, err := toc.NewWriter(f)
 	if err != nil {
 		return err
@@ -121,7 +145,7 @@ func (s *Store) writeIndex(ctx context.Context, spec Spec, f *os.File) error {
 		return err
 	}
 	info := toc.Info{Codec: codec, BlobSize: spec.Blob.Size(), LayerSize: p.size, Digest: p.digest, DiffID: p.diffID}
-	info.Notes = notes(p.scan)
+	info.Notes = append(said, notes(p.scan)...)
 	return w.Finish(info)
 }
 

@@ -22,6 +22,8 @@ type Reader struct {
 	fills  sync.WaitGroup // one for each span that is being decoded
 	closed atomic.Bool
 
+	headers fileSet // of the files whose tar header is what the table says
+
 	mu    sync.Mutex
 	index *toc.Index
 }
@@ -63,9 +65,13 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, r.fail(off, err)
 	}
 	n := 0
-	for size := ix.Info().LayerSize; n < len(p); {
+	info := ix.Info()
+	if off < info.Start() {
+		return 0, r.fail(off, errors.New("no byte of the layer: its index was made anew"))
+	}
+	for n < len(p) {
 		at := off + int64(n)
-		if at >= size {
+		if at >= info.End() {
 			return n, io.EOF
 		}
 		k, err := r.readSpan(ctx, ix, ix.SpanAt(at), p[n:], at)
@@ -110,7 +116,11 @@ func (r *Reader) Cached(off int64, n int) bool {
 	if ix == nil {
 		return false
 	}
-	end := min(off+int64(n), ix.Info().LayerSize)
+	info := ix.Info()
+	if off < info.Start() {
+		return false
+	}
+	end := min(off+int64(n), info.End())
 	for off < end {
 		number := ix.SpanAt(off)
 		sp := ix.Span(number)
@@ -140,14 +150,28 @@ func (r *Reader) fail(off int64, err error) error {
 // would only share the processors.
 var decoding = make(chan struct{}, 8)
 
-// fill decodes a span block by block, checks each and hands it out at once,
-// so that a reader waits only for what it asked for.
+// fill decodes a span, checks each part of it and hands it out at once, so
+// that a reader waits only for what it asked for.
 func (r *Reader) fill(ix *toc.Index, sp toc.Span, s *span) {
 	decoding <- struct{}{}
 	defer func() { <-decoding }()
 	defer r.cache.release(s)
-	n := 0
-	err := r.decode(ix, sp, func(dec io.Reader) error {
+	fill := r.fillBlocks
+	if ix.Info().Codec.Chunked() {
+		fill = r.fillChunks
+	}
+	n, err := fill(ix, sp, s)
+	if err != nil {
+		r.cache.drop(s)
+		err = r.fail(sp.Out+int64(n), err)
+	}
+	s.advance(n, err)
+}
+
+// fillBlocks fills a span whose blocks have checksums in the index, and gives
+// how many bytes of it are right.
+func (r *Reader) fillBlocks(ix *toc.Index, sp toc.Span, s *span) (n int, err error) {
+	err = r.decode(ix, sp, func(dec io.Reader) error {
 		for b := 0; n < len(s.buf); b++ {
 			if r.closed.Load() {
 				return os.ErrClosed
@@ -170,9 +194,5 @@ func (r *Reader) fill(ix *toc.Index, sp toc.Span, s *span) {
 		}
 		return nil
 	})
-	if err != nil {
-		r.cache.drop(s)
-		err = r.fail(sp.Out+int64(n), err)
-	}
-	s.advance(n, err)
+	return n, err
 }

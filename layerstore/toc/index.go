@@ -94,6 +94,9 @@ func (ix *Index) load() error {
 }
 
 func (ix *Index) loadSpans() error {
+	if ix.info.Codec.Chunked() {
+		return ix.loadChunks()
+	}
 	points := ix.sections[secPoints]
 	var sums int64
 	if ix.info.Codec == Plain {
@@ -137,7 +140,7 @@ func (ix *Index) outEnd(i int) int64 {
 	if i+1 < ix.spans {
 		return ix.point(i + 1).out
 	}
-	return ix.info.LayerSize
+	return ix.info.End()
 }
 
 // Info tells of the layer as a whole.
@@ -159,6 +162,8 @@ func (ix *Index) Span(i int) Span {
 	p := ix.point(i)
 	s := Span{In: p.in, Out: p.out, OutEnd: ix.outEnd(i), point: p, firstSum: ix.firstSum[i]}
 	switch {
+	case ix.info.Codec.Chunked():
+		s.InEnd = p.head
 	case i+1 < ix.spans:
 		next := ix.point(i + 1)
 		s.InEnd = next.in
@@ -172,7 +177,7 @@ func (ix *Index) Span(i int) Span {
 }
 
 // SpanAt gives the number of the span that holds byte off of the layer,
-// 0 ≤ off < LayerSize.
+// Start ≤ off < End.
 func (ix *Index) SpanAt(off int64) int {
 	if ix.info.Codec == Plain {
 		return int(off / PlainSpan)
@@ -232,7 +237,7 @@ func (ix *Index) decode(section int) iter.Seq2[*Entry, error] {
 			if err == io.EOF {
 				return
 			}
-			if err == nil && e.Type == Regular && e.DataLen() > ix.info.LayerSize-e.Off {
+			if err == nil && e.Type == Regular && (e.Off < ix.info.Start() || e.DataLen() > ix.info.End()-e.Off) {
 				err = errBadEntry
 			}
 			if err != nil {

@@ -10,6 +10,10 @@ const (
 	Plain Codec = iota + 1 // the blob is the tar itself; spans are PlainSpan long
 	Gzip                   // points of package inflate
 	Zstd                   // points of package unzstd
+	// EStargz and ZstdChunked are layers that are read by the table of contents
+	// that they carry: spans are runs of chunks.
+	EStargz
+	ZstdChunked
 )
 
 func (c Codec) String() string {
@@ -20,6 +24,10 @@ func (c Codec) String() string {
 		return "gzip"
 	case Zstd:
 		return "zstd"
+	case EStargz:
+		return "estargz"
+	case ZstdChunked:
+		return "zstd:chunked"
 	}
 	return "unknown"
 }
@@ -39,6 +47,11 @@ type Info struct {
 	Markers   int64
 	// Notes are the scan's, as text: what of the layer was left out.
 	Notes []string
+	// Table is, for a layer with chunks, what the manifest says of the table:
+	// its digests. Digest and DiffID are then what the manifest says and have not
+	// been checked; the table says what the layer holds, and has a digest of
+	// each chunk.
+	Table string
 }
 
 func putInfo(i *Info) []byte {
@@ -53,6 +66,9 @@ func putInfo(i *Info) []byte {
 	b = binary.AppendUvarint(b, uint64(len(notes)))
 	for _, n := range notes {
 		b = putString(b, n)
+	}
+	if i.Codec.Chunked() {
+		b = putString(b, i.Table)
 	}
 	return b
 }
@@ -75,5 +91,8 @@ func getInfo(b []byte) (i Info, ok bool) {
 	for range n {
 		i.Notes = append(i.Notes, c.string())
 	}
-	return i, !c.bad && i.Codec >= Plain && i.Codec <= Zstd
+	if i.Codec.Chunked() {
+		i.Table = c.string()
+	}
+	return i, !c.bad && i.Codec >= Plain && i.Codec <= ZstdChunked
 }

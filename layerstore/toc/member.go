@@ -176,10 +176,14 @@ func id(record, field []byte) (uint32, error) {
 	} else {
 		n, ok = parseNumber(field)
 	}
-	switch {
-	case !ok:
+	if !ok {
 		return 0, errors.New("is not a number")
-	case n < 0 || n >= math.MaxUint32: // the last one is no id to Linux
+	}
+	return checkID(n)
+}
+
+func checkID(n int64) (uint32, error) {
+	if n < 0 || n >= math.MaxUint32 { // the last one is no id to Linux
 		return 0, fmt.Errorf("%d is out of range", n)
 	}
 	return uint32(n), nil
@@ -192,8 +196,17 @@ func (s *scanner) device(e *Entry) error {
 	}
 	major, ok := parseNumber(s.blk.major())
 	minor, ok2 := parseNumber(s.blk.minor())
-	if !ok || !ok2 || major < 0 || minor < 0 || major >= 1<<12 || minor >= 1<<20 {
-		return errors.New("device number out of Linux's range")
+	if !ok || !ok2 {
+		return errDevice
+	}
+	return e.setDevice(major, minor)
+}
+
+var errDevice = errors.New("device number out of Linux's range")
+
+func (e *Entry) setDevice(major, minor int64) error {
+	if major < 0 || minor < 0 || major >= 1<<12 || minor >= 1<<20 {
+		return errDevice
 	}
 	e.Major, e.Minor = uint32(major), uint32(minor)
 	return nil

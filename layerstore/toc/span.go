@@ -17,8 +17,8 @@ func (s Span) Len() int64 { return s.OutEnd - s.Out }
 // A pointRecord is a checkpoint as the file has it.
 type pointRecord struct {
 	in, out        int64
-	head           int64  // of gzip: the header of the block
-	winOff, winLen uint32 // window or state in the windows section; winLen 0: none
+	head           int64  // of gzip: the header of the block; of chunks: where the last one ends in the blob
+	winOff, winLen uint32 // window or state in the windows section; of chunks: the first, and how many
 	winRaw         uint32 // of gzip: bytes of the window, uncompressed
 	bit, headBit   uint8
 	kind           uint8 // an inflate.PointKind or unzstd.PointKind

@@ -1,0 +1,150 @@
+package blob
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+
+	"mica/layerstore/inflate"
+	"mica/layerstore/toc"
+	"mica/layerstore/unzstd"
+)
+
+// fillChunks fills a span of a layer that is read by its own table of contents:
+// each chunk is compared with its digest and handed out whole. The first time
+// that a byte of a file is wanted, its tar header must say what the table says.
+func (r *Reader) fillChunks(ix *toc.Index, sp toc.Span, s *span) (n int, err error) {
+	chunks := ix.Chunks(sp)
+	m := members{src: r.src, zstd: ix.Info().Codec == toc.ZstdChunked, in: -1}
+	defer m.close()
+	for i, c := range chunks {
+		if r.closed.Load() {
+			return n, os.ErrClosed
+		}
+		end := sp.InEnd // of the member
+		for _, later := range chunks[i+1:] {
+			if later.In > c.In {
+				end = later.In
+				break
+			}
+		}
+		if err := r.checkHeader(ix, c, end, &m); err != nil {
+			return n, err
+		}
+		if err := m.seek(c.In, end, c.Skip); err != nil {
+			return n, err
+		}
+		buf := s.buf[n : n+int(c.Len)]
+		if _, err := io.ReadFull(&m, buf); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return n, err
+		}
+		if got := sha256.Sum256(buf); got != c.Sum {
+			return n, fmt.Errorf("a chunk of %d bytes does not match (want sha256 %x, got %x)", c.Len, c.Sum, got)
+		}
+		n += len(buf)
+		if n < len(s.buf) {
+			s.advance(n, nil)
+		}
+	}
+	return n, nil
+}
+
+// checkHeader compares the header of the file that a chunk is of with the
+// table, unless that was done before. end is where the chunk's member ends.
+func (r *Reader) checkHeader(ix *toc.Index, c toc.Chunk, end int64, m *members) error {
+	if c.File == toc.NoFile || r.headers.has(c.File) {
+		return nil
+	}
+	h := ix.Header(c.File)
+	var region io.Reader = m
+	switch {
+	case h.In < h.First.In:
+		end = h.First.In
+	case h.First.In < c.In:
+		end = c.In
+		fallthrough
+	default:
+		region = io.LimitReader(m, h.First.Skip-h.Skip)
+	}
+	if err := m.seek(h.In, end, h.Skip); err != nil {
+		return err
+	}
+	if err := toc.CheckHeader(region, h.Sum); err != nil {
+		return err
+	}
+	r.headers.add(c.File)
+	return nil
+}
+
+// members reads gzip members or zstd frames of a blob from any of them on, and
+// goes on where it is if that leads to the place that is wanted.
+type members struct {
+	src  Source
+	zstd bool
+	in   int64 // where reading has begun; -1: nowhere
+	end  int64
+	pos  int64 // decoded bytes that were read since
+	gz   *inflate.Reader
+	zs   *unzstd.Reader
+}
+
+// seek goes to what lies skip decoded bytes behind the start of the member at
+// in. Nothing at or behind end is read.
+func (m *members) seek(in, end, skip int64) error {
+	if m.in != in || m.end != end || m.pos > skip {
+		if err := m.open(in, end); err != nil {
+			return err
+		}
+	}
+	_, err := io.CopyN(io.Discard, m, skip-m.pos)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (m *members) open(in, end int64) error {
+	m.in, m.end, m.pos = -1, end, 0
+	if m.zstd {
+		if m.zs == nil {
+			m.zs = unzstders.Get().(*unzstd.Reader)
+		}
+		m.zs.Reset(io.NewSectionReader(m.src, in, end-in), unzstd.Options{MaxWindow: maxChunkWindow})
+	} else {
+		if m.gz == nil {
+			m.gz = inflaters.Get().(*inflate.Reader)
+		}
+		if err := m.gz.Resume(m.src, inflate.Point{In: in, Kind: inflate.AtMember}, end); err != nil {
+			return err
+		}
+	}
+	m.in = in
+	return nil
+}
+
+// maxChunkWindow bounds the memory that a frame may ask for: no pass over the
+// blob has seen it before. No compressor asks for more unless it is told to.
+const maxChunkWindow = 32 << 20
+
+func (m *members) Read(p []byte) (n int, err error) {
+	if m.zstd {
+		n, err = m.zs.Read(p)
+	} else {
+		n, err = m.gz.Read(p)
+	}
+	m.pos += int64(n)
+	return n, err
+}
+
+func (m *members) close() {
+	if m.zs != nil {
+		unzstders.Put(m.zs)
+	}
+	if m.gz != nil {
+		inflaters.Put(m.gz)
+	}
+}

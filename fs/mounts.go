@@ -11,7 +11,7 @@ import (
 type Info struct {
 	Dir     string
 	Source  string // the image's reference
-	Options string // as in /proc/self/mountinfo, comma-separated
+	Options string // those of the mount and of FUSE as in /proc/self/mountinfo, comma-separated
 	// PID is the server's process, and Since when it mounted; 0 and the zero
 	// time where no record tells.
 	PID   int
@@ -31,7 +31,7 @@ func Mounts(runtimeDir string) ([]Info, error) {
 	}
 	mounts := make([]Info, len(entries))
 	for i, m := range entries {
-		mounts[i] = Info{Dir: m.Mountpoint, Source: m.Source, Options: m.Options}
+		mounts[i] = Info{Dir: m.Mountpoint, Source: m.Source, Options: m.Options + "," + m.VFSOptions}
 		if r := findRecord(m.Minor, m.Source, runtimeDir, rootRuntimeDir); r != nil {
 			mounts[i].PID, mounts[i].Since = r.PID, r.Since
 			mounts[i].Dead = !r.alive()

@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"mica/fs"
 	"mica/layerstore"
@@ -161,20 +162,27 @@ func (m *mounter) sameMounted(ctx context.Context, store *layerstore.Store, busy
 		return err
 	}
 	defer meta.Close()
-	if first(m.with.fs.Source, m.part.source(meta)) != busy.Mounted.Source || !m.sameFlags(busy.Mounted.Options) {
+	if !m.same(meta, busy.Mounted) {
 		return m.onDir(busy)
 	}
 	return nil
 }
 
-// sameFlags compares what was asked for with the options of a mount.
-func (m *mounter) sameFlags(options string) bool {
+// same compares what was asked for with a mount.
+func (m *mounter) same(meta *transport.Image, mounted *fs.Info) bool {
+	if mounted.Source != first(m.with.fs.Source, m.part.source(meta)) {
+		return false
+	}
+	o := &m.with.fs
 	user := os.Geteuid() != 0 // whose mounts are always nosuid and nodev
 	for _, f := range []struct {
 		name string
 		want bool
-	}{{"nosuid", m.with.fs.NoSuid || user}, {"nodev", m.with.fs.NoDev || user}, {"noexec", m.with.fs.NoExec}, {"noatime", m.with.fs.NoAtime}} {
-		if strings.Contains(","+options+",", ","+f.name+",") != f.want {
+	}{
+		{"nosuid", o.NoSuid || user}, {"nodev", o.NoDev || user}, {"noexec", o.NoExec}, {"noatime", o.NoAtime},
+		{"allow_other", o.AllowOther && (!user || fs.UserAllowOther())},
+	} {
+		if strings.Contains(","+mounted.Options+",", ","+f.name+",") != f.want {
 			return false
 		}
 	}
@@ -242,7 +250,11 @@ func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() e
 	// What is decoded lies outside of the heap; this keeps garbage from
 	// doubling what a server needs.
 	debug.SetMemoryLimit(serverHeap)
-	server, err := fs.Mount(m.dir, view, m.with.fs)
+	server, err := m.mountAlone(view)
+	var busy *fs.MountError
+	if errors.As(err, &busy) && busy.Mounted != nil && m.same(img.meta, busy.Mounted) {
+		return nil // another mica was faster
+	}
 	if err != nil {
 		return &argError{m.image, err}
 	}
@@ -255,6 +267,19 @@ func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() e
 		return errors.Join(err, <-served)
 	}
 	return <-served
+}
+
+// mountAlone mounts while no other mica mounts at the same directory: else each
+// would find it free, and they would lie on top of one another.
+func (m *mounter) mountAlone(view fs.View) (*fs.Server, error) {
+	// Where the directory cannot be opened mounting says why.
+	if dir, err := os.Open(m.dir); err == nil {
+		defer dir.Close()
+		if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+			return nil, &os.PathError{Op: "flock", Path: m.dir, Err: err}
+		}
+	}
+	return fs.Mount(m.dir, view, m.with.fs)
 }
 
 // serverHeap is how many bytes of heap a server uses before it collects

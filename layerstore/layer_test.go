@@ -112,7 +112,7 @@ var packings = []packing{
 }
 
 func TestRandomReads(t *testing.T) {
-	want := someTar(t, 6<<20)
+	want := someTar(t, 4<<20)
 	for _, p := range packings {
 		t.Run(p.name, func(t *testing.T) {
 			src := source(p.pack(t, want))
@@ -132,7 +132,7 @@ func TestRandomReads(t *testing.T) {
 			}
 			rnd := rand.New(rand.NewPCG(1, 2))
 			var wg sync.WaitGroup
-			for range 100 {
+			for range 60 {
 				off, n := rnd.Int64N(int64(len(want))), rnd.IntN(200_000)+1
 				wg.Go(func() {
 					buf := make([]byte, n)
@@ -272,7 +272,7 @@ func TestCancel(t *testing.T) {
 // A cache file that is damaged or gone is made again, also under a reader
 // that has not opened it yet.
 func TestCacheFilesRemade(t *testing.T) {
-	want := someTar(t, 10<<20)
+	want := someTar(t, 6<<20)
 	src := source(gz(want))
 	store := Open(t.TempDir())
 	spec := Spec{Blob: src}

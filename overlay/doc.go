@@ -1,6 +1,6 @@
 // Package overlay is the union: layers merged into one read-only [Tree], and
 // the [View] that joins a tree with the bytes of its layers. It knows names,
-// whiteouts and hard links; it knows neither FUSE nor tar.
+// whiteouts and hard links; it knows no FUSE, and of tar only how to write one.
 //
 //	index files, bottom to top ─Merge→ tree file ─mmap→ Tree ─┐
 //	blob readers, one a layer ────────────────────────────────┴→ View ─→ fs

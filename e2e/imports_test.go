@@ -17,8 +17,9 @@ import (
 // may says which of mica's packages each package may import: one direction
 // only, so that each can be read, tested and replaced without those above it.
 var may = map[string][]string{
-	"cmd/mica":             {"fs", "overlay/find", "overlay", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
+	"cmd/mica":             {"fs", "overlay/diff", "overlay/find", "overlay", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
 	"fs":                   {"overlay", "layerstore/blob"}, // of blob its error alone, which becomes an errno
+	"overlay/diff":         {"overlay", "layerstore/toc"},
 	"overlay/find":         {"overlay"},
 	"overlay":              {"layerstore", "layerstore/toc", "layerstore/blob"},
 	"layerstore":           {"layerstore/toc", "layerstore/blob", "layerstore/inflate", "layerstore/unzstd"},
@@ -107,11 +108,12 @@ func sources(t *testing.T) []source {
 // TestImportsGoOneWay holds DESIGN: each package imports what may lists, and
 // only fs knows FUSE. Tests may import whatever they want to compare with.
 func TestImportsGoOneWay(t *testing.T) {
+	strangers := map[string]bool{}
 	for _, s := range sources(t) {
 		allowed, known := may[s.pkg]
-		if !known {
+		if !known && !strangers[s.pkg] {
 			t.Errorf("%s: package %s is not in the table", s.name, s.pkg)
-			may[s.pkg] = nil // said once
+			strangers[s.pkg] = true
 		}
 		if s.test {
 			continue

@@ -56,6 +56,7 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 			newLayers(std),
 			newHistory(std),
 			newWhich(std),
+			newDiff(std),
 			newIndex(std),
 		}},
 		{"About mica:", []*cobra.Command{

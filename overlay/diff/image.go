@@ -1,0 +1,77 @@
+package diff
+
+import (
+	"context"
+	"io"
+
+	"mica/overlay"
+)
+
+// An image is the Side of a view of layers.
+type image struct{ view *overlay.View }
+
+// Image gives the Side of an image, which must be open as long as it is used.
+func Image(v *overlay.View) Side { return image{v} }
+
+func (s image) Lstat(path string) (*File, error) {
+	a, err := s.view.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	return s.file("", a)
+}
+
+func (s image) ReadDir(dir *File) (files []*File, err error) {
+	var failed error
+	err = s.view.ReadDir(dir.ref.(overlay.NodeID), 0, func(name string, a overlay.Attr, _ uint64) bool {
+		var f *File
+		f, failed = s.file(name, a)
+		files = append(files, f)
+		return failed == nil
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	return files, err
+}
+
+func (s image) file(name string, a overlay.Attr) (f *File, err error) {
+	f = &File{Name: name, Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, ref: a.ID}
+	f.Major, f.Minor = a.Device()
+	if f.Xattrs, err = s.view.Tree.Xattrs(a.ID); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.isSymlink():
+		f.Target, err = s.view.Readlink(a.ID)
+	case f.isRegular():
+		f.Size = a.Size
+		var ok bool
+		var at place
+		if at.layer, at.layerOff, ok, err = s.view.Place(a.ID); ok {
+			at.diffID = s.view.Layers()[at.layer].DiffID
+			f.place = at
+		}
+	}
+	return f, err
+}
+
+func (s image) Open(ctx context.Context, f *File) (io.ReadCloser, error) {
+	return &imageReader{ctx: ctx, view: s.view, id: f.ref.(overlay.NodeID)}, nil
+}
+
+// An imageReader reads a file of an image from front to back.
+type imageReader struct {
+	ctx  context.Context // of the call that reads all of it
+	view *overlay.View
+	id   overlay.NodeID
+	off  int64
+}
+
+func (r *imageReader) Read(p []byte) (int, error) {
+	n, err := r.view.ReadAt(r.ctx, r.id, p, r.off)
+	r.off += int64(n)
+	return n, err
+}
+
+func (r *imageReader) Close() error { return nil }

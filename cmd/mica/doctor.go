@@ -170,34 +170,38 @@ func (d *doctor) store() finding {
 	if err != nil {
 		return failed("store", err)
 	}
-	f := finding{Check: "store", Status: fine}
-	if err := writable(store); err != nil {
-		f = failed("store", err)
+	free, err := freeSpace(store)
+	if err != nil {
+		f := failed("store", err)
 		f.Mend = first(f.Mend, "--root DIR or MICA_ROOT for a store that is yours")
 		return f
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(store.Root(), &st); err != nil {
-		return failed("store", &os.PathError{Op: "statfs", Path: store.Root(), Err: err})
-	}
-	free := int64(st.Bavail) * st.Bsize
-	f.Text = fmt.Sprintf("%s, %s free", store.Root(), size(free))
+	f := finding{Check: "store", Status: fine, Text: fmt.Sprintf("%s, %s free", store.Root(), size(free))}
 	if free < enoughSpace {
 		f.Status, f.Mend = warning, "an index is about 1 % of its image; another place for it: --root DIR or MICA_ROOT"
 	}
 	return f
 }
 
-// writable makes the store's directory and a file in it, which goes at once.
-func writable(store *layerstore.Store) error {
+// freeSpace gives the bytes that are free for a store in which a file can be
+// made. A directory that is not there is made, and goes again.
+func freeSpace(store *layerstore.Store) (free int64, err error) {
+	if _, serr := os.Stat(store.Root()); errors.Is(serr, os.ErrNotExist) {
+		defer func() { err = errors.Join(err, os.Remove(store.Root())) }()
+	}
 	if err := os.MkdirAll(store.Root(), 0o755); err != nil {
-		return err
+		return 0, err
 	}
 	f, err := os.CreateTemp(store.Root(), ".doctor-*")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+		err = &os.PathError{Op: "statfs", Path: store.Root(), Err: err}
+		return 0, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return int64(st.Bavail) * st.Bsize, errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // mount makes the demonstration image, mounts it and reads a file in it.

@@ -46,6 +46,15 @@ func needProgram(t *testing.T, name string) {
 	need(t, err)
 }
 
+// BenchmarkVersion is how long mica takes to start: 10 ms are the limit.
+func BenchmarkVersion(b *testing.B) {
+	for b.Loop() {
+		if err := program("version").Run(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // TestMountTells: on a terminal one line tells what was mounted and what that
 // has cost; a program gets the path alone.
 func TestMountTells(t *testing.T) {

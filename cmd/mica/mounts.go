@@ -27,7 +27,7 @@ the same directory clear that.`,
 			}
 			rows := make([]mountRow, len(mounts))
 			for i, m := range mounts {
-				rows[i] = mountRow{Image: m.Source, Dir: m.Dir, PID: m.PID, Options: strings.Split(m.Options, ","), State: "serving"}
+				rows[i] = mountRow{Image: m.Source, Dir: m.Dir, PID: m.PID, Options: strings.Split(m.Options, ","), State: "serving", terminal: isTerminal(std.out)}
 				if m.Dead {
 					rows[i].State = "dead"
 				}
@@ -51,6 +51,8 @@ type mountRow struct {
 	Since   *time.Time `json:"since,omitempty"`
 	State   string     `json:"state"` // "serving" or "dead"
 	Options []string   `json:"options"`
+
+	terminal bool
 }
 
 func (r mountRow) cells() []string {
@@ -61,5 +63,9 @@ func (r mountRow) cells() []string {
 	if r.Since != nil {
 		since = ago(*r.Since)
 	}
-	return []string{r.Image, r.Dir, pid, since, r.State}
+	image := r.Image
+	if name, digest, ok := strings.Cut(image, "@"); ok && r.terminal {
+		image = name + "@" + shortDigest(digest)
+	}
+	return []string{image, r.Dir, pid, since, r.State}
 }

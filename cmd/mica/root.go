@@ -6,6 +6,7 @@ import (
 
 // newRoot gives the command tree. Each command is in a file of its own name.
 func newRoot(std streams) *cobra.Command {
+	var tellVersion bool
 	root := &cobra.Command{
 		Use:   "mica COMMAND",
 		Short: "Mount container images as they are and look inside",
@@ -21,8 +22,14 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          unknownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if tellVersion {
+				return printVersion(std)
+			}
+			return cmd.Help()
+		},
 	}
+	root.Flags().BoolVar(&tellVersion, "version", false, "the same as mica version")
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)

@@ -14,10 +14,13 @@ func newVersion(std streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Tell the version of mica",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(std.out, "mica %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
+		Example: `  mica version
+  mica info        # with all settings`,
+		RunE: func(*cobra.Command, []string) error { return printVersion(std) },
 	}
+}
+
+func printVersion(std streams) error {
+	_, err := fmt.Fprintf(std.out, "mica %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
 }

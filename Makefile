@@ -28,7 +28,8 @@ demo:
 test:
 	@.ci/need 'the race detector' gcc libc6-dev
 	@.ci/need 'mounting as an ordinary user' fuse3
-	@.ci/need 'what the results are compared with' umoci skopeo busybox-static attr
+	@.ci/need 'images by other hands, and what they unpack to' umoci skopeo busybox-static attr acl
+	@.ci/need 'streams by other compressors' zstd pigz isal
 	@.ci/fuse
 	@$(MAKE) --no-print-directory lint unit e2e
 

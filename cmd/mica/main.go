@@ -6,11 +6,17 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 )
 
+// memory is how many bytes mica uses before it collects garbage more often
+// than Go would by itself: what it promises is 128 MiB.
+const memory = 96 << 20
+
 func main() {
+	debug.SetMemoryLimit(memory)
 	std := streams{os.Stdin, os.Stdout, os.Stderr}
 	name := filepath.Base(os.Args[0])
 	if applet := applets[name]; applet != nil {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -42,6 +43,7 @@ func TestScripts(t *testing.T) {
 	testscript.RunT(scriptT{t}, testscript.Params{
 		Dir:                 "testdata/script",
 		WorkdirRoot:         newDir(t),
+		Deadline:            time.Now().Add(2 * time.Minute), // so that one that hangs is killed and shown
 		UpdateScripts:       *update,
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,

@@ -95,7 +95,7 @@ func newFailure(ctx context.Context, cmd *cobra.Command, err error) failure {
 	if f.Object == "" && verb != "" {
 		verb = verb[:len(verb)-1] + ": "
 	}
-	f.Error = verb + err.Error()
+	f.Error = verb + strings.ReplaceAll(err.Error(), "\n", "; ") // of errors.Join
 	switch f.Code {
 	case "usage":
 		f.status = exitUsage

@@ -32,6 +32,7 @@ func TestFailure(t *testing.T) {
 		want  failure
 	}{
 		{"plain", errors.New("odd"), failure{Error: "mount: odd", Code: "failed", status: 1}},
+		{"two at once", errors.Join(errors.New("odd"), errors.New("even")), failure{Error: "mount: odd; even", Code: "failed", status: 1}},
 		{"about an object", &argError{"img m", errors.New("odd")}, failure{Error: "mount img m: odd", Code: "failed", Object: "img m", status: 1}},
 		{"usage", &usageError{err: errors.New("odd")}, failure{Error: "mount: odd", Code: "usage", Hint: "mica mount --help", status: 2}},
 		{"usage with a hint", &usageError{err: errors.New("odd"), hint: "even"}, failure{Error: "mount: odd", Code: "usage", Hint: "even", status: 2}},

@@ -94,7 +94,7 @@ func TestMountTells(t *testing.T) {
 		}
 		term := newTerminal(t, 200)
 		var piped lockedBuffer
-		cmd := program(append([]string{"mount", image, "m"}, tt.flags...)...)
+		cmd := program(append([]string{"mount", "--progress", "none", image, "m"}, tt.flags...)...)
 		cmd.Stdout, cmd.Stderr = &piped, &piped
 		if tt.stdout {
 			cmd.Stdout = term.File

@@ -279,7 +279,7 @@ const (
 // addImplied makes a directory that no entry describes.
 func (m *merger) addImplied(parent uint32, name string, old uint32) (uint32, error) {
 	in := uint32(len(m.inodes))
-	m.inodes = append(m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755}), layer: uint16(m.layer)})
+	m.inodes = append(m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755}), at: atLayer(m.layer)})
 	return m.add(parent, name, old, in)
 }
 

@@ -31,7 +31,7 @@ func MergeAlone(f *os.File, key string, layers []LayerSource, n int, infos []Lay
 func (m *merger) applyAlone(layer int, src LayerSource) error {
 	m.root = uint32(len(m.dents))
 	m.dents = append(m.dents, dent{parent: m.root, inode: uint32(len(m.inodes))})
-	m.inodes = append(m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755}), layer: uint16(layer)})
+	m.inodes = append(m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755}), at: atLayer(layer)})
 	return m.apply(layer, marksAsFiles{src})
 }
 

@@ -75,19 +75,20 @@ func (m *merger) setInode(in uint32, e *toc.Entry) error {
 		mode = 0o777 // the kernel knows no other
 	}
 	n := inode{
-		meta:  m.metas.id(meta{mode: fileKind[e.Type] | mode, uid: e.UID, gid: e.GID, xattrs: xattrs}),
-		time:  m.time(e.Mtime),
-		layer: uint16(m.layer),
+		meta: m.metas.id(meta{mode: fileKind[e.Type] | mode, uid: e.UID, gid: e.GID, xattrs: xattrs}),
+		time: m.time(e.Mtime),
+		at:   atLayer(m.layer),
 	}
 	switch e.Type {
 	case toc.Regular:
-		n.size, n.data = uint64(e.Size), uint64(e.Off)
 		if e.Off > maxData {
 			return fmt.Errorf("data at %d of the layer", e.Off)
 		}
+		n.size = uint64(e.Size)
+		n.setData(uint64(e.Off))
 		if e.Sparse != nil {
-			n.layer |= sparseFlag
-			n.data = uint64(len(m.sparse) / sparseLen)
+			n.at |= sparseFlag << 48
+			n.setData(uint64(len(m.sparse) / sparseLen))
 			m.addSparse(e)
 		}
 	case toc.Symlink:

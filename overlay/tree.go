@@ -171,7 +171,7 @@ func (t *Tree) Attr(id NodeID) (Attr, error) {
 	case unix.S_IFREG:
 		a.Size = int64(n.size)
 		data := a.Size
-		if n.layer&sparseFlag != 0 {
+		if n.sparse() {
 			if data, err = t.dataLen(n); err != nil {
 				return Attr{}, err
 			}
@@ -308,7 +308,7 @@ func (t *Tree) Parent(dir NodeID) (NodeID, error) {
 	if m.mode&unix.S_IFMT != unix.S_IFDIR {
 		return 0, ErrNotDir
 	}
-	return NodeID(n.data) + 1, nil
+	return NodeID(n.data()) + 1, nil
 }
 
 // Readlink gives the target of a symlink.
@@ -328,5 +328,5 @@ func (t *Tree) Readlink(id NodeID) (string, error) {
 // metadata and contents come from.
 func (t *Tree) Layer(id NodeID) (int, error) {
 	n, _, err := t.inode(id)
-	return int(n.layer &^ sparseFlag), err
+	return n.layer(), err
 }

@@ -32,18 +32,18 @@ func (t *Tree) fileData(id NodeID) (fileData, error) {
 }
 
 func (t *Tree) inodeData(n inode) (fileData, error) {
-	d := fileData{tree: t, layer: int(n.layer &^ sparseFlag), off: int64(n.data), size: int64(n.size)}
+	d := fileData{tree: t, layer: n.layer(), off: int64(n.data()), size: int64(n.size)}
 	if d.layer >= len(t.layers) || d.size < 0 {
 		return d, t.bad("file data out of range")
 	}
-	if n.layer&sparseFlag == 0 {
+	if !n.sparse() {
 		return d, nil
 	}
 	rec, all := t.sections[secSparse], t.sections[secExtents]
-	if n.data*sparseLen >= uint64(len(rec)) {
+	if n.data()*sparseLen >= uint64(len(rec)) {
 		return d, t.bad("sparse record out of range")
 	}
-	rec = rec[n.data*sparseLen:]
+	rec = rec[n.data()*sparseLen:]
 	le := binary.LittleEndian
 	first, count := uint64(le.Uint32(rec)), uint64(le.Uint32(rec[4:]))
 	if (first+count)*extentLen > uint64(len(all)) {

@@ -12,7 +12,7 @@ import (
 // little-endian.
 const (
 	treeMagic   = "MICATREE"
-	treeVersion = 1
+	treeVersion = 2
 	// Magic, version, section count, the table, a CRC-32C of all before it.
 	treeHeaderLen  = 8 + 4 + 4 + numSections*treeSectionLen + 4
 	treeSectionLen = 8 + 8 + 4
@@ -26,8 +26,8 @@ const (
 )
 
 const (
-	secInodes  = iota // inodeLen each; number 0 is the root
-	secDents          // dentryLen each; the children of a directory lie side by side, by name
+	secDents   = iota // dentryLen each; the children of a directory lie side by side, by name
+	secInodes         // inodeLen each; number 0 is the root
 	secStrings        // names and targets, each after its length; a name has one byte of it, a target two
 	secMetas          // metaLen each: mode, owner, attributes, as many as differ
 	secXattrs         // sets of attributes
@@ -63,9 +63,18 @@ type inode struct {
 	nlink uint32
 	time  uint64
 	size  uint64
-	data  uint64 // 48 bits
-	layer uint16 // number of the layer that made it, bottom is 0; bit 15 is sparseFlag
+	// at is data in its low 48 bits, and above the number of the layer that made
+	// it, bottom is 0, with sparseFlag.
+	at uint64
 }
+
+func (n *inode) data() uint64     { return n.at & maxData }
+func (n *inode) layer() int       { return int(n.at>>48) &^ sparseFlag }
+func (n *inode) sparse() bool     { return n.at>>48&sparseFlag != 0 }
+func (n *inode) setData(d uint64) { n.at = n.at&^maxData | d }
+
+// atLayer gives the at of an inode without data.
+func atLayer(layer int) uint64 { return uint64(layer) << 48 }
 
 const (
 	sparseFlag = 1 << 15
@@ -84,16 +93,12 @@ func (n *inode) put(b []byte) []byte {
 	b = le.AppendUint32(b, n.nlink)
 	b = le.AppendUint64(b, n.time)
 	b = le.AppendUint64(b, n.size)
-	return le.AppendUint64(b, n.data|uint64(n.layer)<<48)
+	return le.AppendUint64(b, n.at)
 }
 
 func getInode(b []byte) inode {
 	le := binary.LittleEndian
-	d := le.Uint64(b[24:])
-	return inode{
-		meta: le.Uint32(b), nlink: le.Uint32(b[4:]), time: le.Uint64(b[8:]), size: le.Uint64(b[16:]),
-		data: d & maxData, layer: uint16(d >> 48),
-	}
+	return inode{meta: le.Uint32(b), nlink: le.Uint32(b[4:]), time: le.Uint64(b[8:]), size: le.Uint64(b[16:]), at: le.Uint64(b[24:])}
 }
 
 // packTime gives the 64 bits of a time, or false for one that needs secTimes.

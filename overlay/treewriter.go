@@ -1,8 +1,9 @@
 package overlay
 
 import (
+	"bufio"
 	"encoding/binary"
-	"io"
+	"hash/crc32"
 	"os"
 	"sort"
 	"strconv"
@@ -42,18 +43,20 @@ func (e *LayerError) Unwrap() error { return e.Err }
 // write lays the living names out breadth first: the children of a directory
 // side by side in the order of their names, inodes in the order in which they
 // are first met.
-func (m *merger) write(f io.Writer, key string, infos []LayerInfo) error {
+func (m *merger) write(f *os.File, key string, infos []LayerInfo) error {
+	w := newTreeWriter(f)
 	number := make([]uint32, len(m.inodes))  // new number plus one, by old
 	order := []uint32{m.dents[m.root].inode} // old numbers
 	number[order[0]] = 1
-	nlink := []uint32{2}
-	parent := []uint32{0}    // of directories, by new number
-	dirs := []uint32{m.root} // dents
-	var dentries []byte
+	m.inodes[order[0]].nlink = 2
+	parent := []uint32{0} // by new number; of directories it is what data is
+	dirs := []uint32{m.root}
 	var children []uint32
+	var dents uint64
 	for i := 0; i < len(dirs); i++ {
 		d := dirs[i]
-		self := number[m.dents[d].inode] - 1
+		dir := m.dents[d].inode
+		self := number[dir] - 1
 		children = children[:0]
 		for c := m.dents[d].child; c != 0; c = m.dents[c].next {
 			if m.dents[c].dead == 0 {
@@ -63,63 +66,111 @@ func (m *merger) write(f io.Writer, key string, infos []LayerInfo) error {
 		sort.Slice(children, func(a, b int) bool {
 			return m.strings.less(m.dents[children[a]].name, m.dents[children[b]].name)
 		})
-		m.inodes[m.dents[d].inode].size = uint64(len(dentries)/dentryLen) | uint64(len(children))<<32
-		m.inodes[m.dents[d].inode].data = uint64(parent[self])
+		m.inodes[dir].size = dents | uint64(len(children))<<32
+		m.inodes[dir].setData(uint64(parent[self]))
 		for _, c := range children {
-			old := m.dents[c].inode
-			if number[old] == 0 {
-				order = append(order, old)
-				number[old] = uint32(len(order))
-				nlink = append(nlink, 0)
+			in := m.dents[c].inode
+			if number[in] == 0 {
+				order = append(order, in)
+				number[in] = uint32(len(order))
 				parent = append(parent, self)
 			}
-			n := number[old] - 1
 			if m.isDir(c) {
 				dirs = append(dirs, c)
-				nlink[n] = 2
-				nlink[self]++
+				m.inodes[in].nlink = 2
+				m.inodes[dir].nlink++
 			} else {
-				nlink[n]++
+				m.inodes[in].nlink++
 			}
-			dentries = binary.LittleEndian.AppendUint32(dentries, m.dents[c].name)
-			dentries = binary.LittleEndian.AppendUint32(dentries, n)
+			w.add(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(w.row(), m.dents[c].name), number[in]-1))
 		}
+		dents += uint64(len(children))
 	}
-	inodes := make([]byte, 0, len(order)*inodeLen)
-	for n, old := range order {
-		in := m.inodes[old]
-		in.nlink = nlink[n]
-		inodes = in.put(inodes)
+	w.end(secDents)
+	for _, in := range order {
+		w.add(m.inodes[in].put(w.row()))
 	}
-	var metas []byte
+	w.end(secInodes)
+	w.section(secStrings, m.strings.data)
 	for i := range m.metas.list {
-		metas = m.metas.list[i].put(metas)
+		w.add(m.metas.list[i].put(w.row()))
 	}
-	return writeTree(f, [numSections][]byte{
-		secInodes: inodes, secDents: dentries, secStrings: m.strings.data, secMetas: metas, secXattrs: m.metas.xattrs,
-		secSparse: m.sparse, secExtents: m.extents, secTimes: m.times, secLayers: putLayers(key, infos),
-	})
+	w.end(secMetas)
+	w.section(secXattrs, m.metas.xattrs)
+	w.section(secSparse, m.sparse)
+	w.section(secExtents, m.extents)
+	w.section(secTimes, m.times)
+	w.section(secLayers, putLayers(key, infos))
+	return w.finish()
 }
 
-func writeTree(f io.Writer, sections [numSections][]byte) error {
+// A treeWriter writes the sections of a tree file one after the other, in the
+// order of their table, and the header when all are there. It holds no section
+// in memory.
+type treeWriter struct {
+	f     *os.File
+	buf   *bufio.Writer
+	err   error // of the first write that failed
+	rows  []byte
+	table []byte // of the sections that have ended
+	off   uint64 // where the current section begins
+	n     uint64 // bytes of it so far
+	sum   uint32
+}
+
+func newTreeWriter(f *os.File) *treeWriter {
+	w := &treeWriter{f: f, buf: bufio.NewWriterSize(f, 256<<10), off: treeHeaderLen}
+	_, w.err = w.buf.Write(make([]byte, treeHeaderLen))
+	return w
+}
+
+// row gives an empty slice to put a row into.
+func (w *treeWriter) row() []byte { return w.rows[:0] }
+
+// add appends bytes to the current section.
+func (w *treeWriter) add(b []byte) {
+	w.rows = b
+	w.n += uint64(len(b))
+	w.sum = crc32.Update(w.sum, castagnoli, b)
+	if w.err == nil {
+		_, w.err = w.buf.Write(b)
+	}
+}
+
+// end ends the current section, which is that number of the table.
+func (w *treeWriter) end(section int) {
+	le := binary.LittleEndian
+	if len(w.table) != section*treeSectionLen {
+		panic("sections of a tree out of order")
+	}
+	w.table = le.AppendUint64(w.table, w.off)
+	w.table = le.AppendUint64(w.table, w.n)
+	w.table = le.AppendUint32(w.table, w.sum)
+	w.off, w.n, w.sum = w.off+w.n, 0, 0
+}
+
+// section writes a section that is in memory.
+func (w *treeWriter) section(section int, b []byte) {
+	w.add(b)
+	w.rows = nil
+	w.end(section)
+}
+
+func (w *treeWriter) finish() error {
+	if w.err != nil {
+		return w.err
+	}
+	if err := w.buf.Flush(); err != nil {
+		return err
+	}
 	le := binary.LittleEndian
 	h := append(make([]byte, 0, treeHeaderLen), treeMagic...)
 	h = le.AppendUint32(h, treeVersion)
 	h = le.AppendUint32(h, numSections)
-	off := uint64(treeHeaderLen)
-	for _, s := range sections {
-		h = le.AppendUint64(h, off)
-		h = le.AppendUint64(h, uint64(len(s)))
-		h = le.AppendUint32(h, checksum(s))
-		off += uint64(len(s))
-	}
+	h = append(h, w.table...)
 	h = le.AppendUint32(h, checksum(h))
-	for _, b := range append([][]byte{h}, sections[:]...) {
-		if _, err := f.Write(b); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := w.f.WriteAt(h, 0)
+	return err
 }
 
 // putLayers encodes the layers section: the key, a count, then for each layer

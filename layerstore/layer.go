@@ -139,7 +139,7 @@ func (s *Store) indexByPass(ctx context.Context, spec Spec, f *os.File, said []s
 	}
 	codec, err := p.run(ctx)
 	if err != nil {
-		return err
+		return p.blame(ctx, err)
 	}
 	if err := check(spec, p.digest, p.diffID); err != nil {
 		return err

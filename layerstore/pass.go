@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "crypto/sha256" // for go-digest
 	_ "crypto/sha512"
+	"errors"
 	"fmt"
 	"io"
 
@@ -11,7 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mica/layerstore/blob"
+	"mica/layerstore/inflate"
 	"mica/layerstore/toc"
+	"mica/layerstore/unzstd"
 )
 
 // A pass is the one walk over a blob that makes its index. All that can be
@@ -187,4 +190,28 @@ func (s *sums) cut() {
 		s.w.AddSum(s.sum)
 	}
 	s.sum, s.n = 0, 0
+}
+
+// blame gives what is to be told of a pass that failed. Where the blob could
+// not be read as what it is, that is mostly because it is not the blob that the
+// image names, and this is what the user has to know.
+func (p *pass) blame(ctx context.Context, err error) error {
+	var badTar *toc.FormatError
+	var badGzip *inflate.FormatError
+	var badZstd *unzstd.FormatError
+	damaged := errors.As(err, &badTar) || errors.As(err, &badGzip) || errors.As(err, &badZstd) || errors.Is(err, io.ErrUnexpectedEOF)
+	if !damaged || p.spec.Digest == "" || ctx.Err() != nil {
+		return err
+	}
+	stored := newFanout(1)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.read(ctx, stored, nil) })
+	g.Go(func() (err error) { p.digest, err = hash(ctx, stored, 0, p.spec.Digest); return })
+	if failed := g.Wait(); failed != nil {
+		return err
+	}
+	if wrong := check(Spec{Digest: p.spec.Digest}, p.digest, ""); wrong != nil {
+		return wrong
+	}
+	return err
 }

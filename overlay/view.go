@@ -98,7 +98,10 @@ func (v *View) ReadAt(ctx context.Context, id NodeID, p []byte, off int64) (int,
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF // the tree says that there is more
 		}
-		return err
+		if ctx.Err() != nil {
+			return err
+		}
+		return &LayerError{d.layer, err}
 	})
 	if err == nil && short {
 		err = io.EOF

@@ -72,11 +72,11 @@ func (r *Reader) literals(b []byte) (int, error) {
 	if format == 0 {
 		return head + stored, r.huff.decode(r.lits, in)
 	}
-	return head + stored, r.huff.decode4(r.lits, in)
+	return head + stored, r.huff.decode4(r.lits, in, r.plain)
 }
 
 // decode4 fills out from four streams, each of which gives a fourth (RFC 8878 §3.1.1.3.1.6).
-func (t *huffTable) decode4(out, in []byte) error {
+func (t *huffTable) decode4(out, in []byte, plain bool) error {
 	quarter := (len(out) + 3) / 4
 	if len(in) < 6 || 3*quarter > len(out) {
 		return fault("huffman streams are cut off")
@@ -97,7 +97,10 @@ func (t *huffTable) decode4(out, in []byte) error {
 		}
 		in = in[size:]
 	}
-	done := t.fast4(out, quarter, &b)
+	done := 0
+	if !plain {
+		done = t.fast4(out, quarter, &b)
+	}
 	for i := range b {
 		n := min(quarter, len(out))
 		t.plainDecode(out[done:n], &b[i])

@@ -36,6 +36,7 @@ type Reader struct {
 	section   section // what in reads from, after Resume
 	points    marker
 	maxWindow int64
+	plain     bool  // for tests: without the fast loops
 	err       error // said by all further calls of Read
 
 	state      state
@@ -97,8 +98,9 @@ func (r *Reader) Reset(src io.Reader, o Options) {
 }
 
 // Resume decodes from p on, reading no byte of src at or past end (the In of a
-// later point). Output is right up to the next Point's Out, or to the end if p is the last one.
-// Where src or the range up to end is used up, the error is io.EOF after the
+// later point). All output up to the next Point's Out can be had, or to the
+// end if p is the last one. What comes after that may be refused, as a
+// *FormatError, for p has not got what it needs; it is not wrong. Where src or the range up to end is used up, the error is io.EOF after the
 // end of a frame, else io.ErrUnexpectedEOF. Checksums are verified of those frames
 // only that begin at or after p. The error of Resume itself means that p
 // cannot be a Point; src is not read yet.
@@ -110,6 +112,9 @@ func Resume(src io.ReaderAt, p Point, end int64) (*Reader, error) {
 	return r, nil
 }
 
+// maxOffset is more than any stream has, and not so much that sums overflow.
+const maxOffset = 1 << 60
+
 // Resume makes r what the function Resume gives, and keeps its buffers. The
 // zero Reader will do. p.State is not used after it returned.
 func (r *Reader) Resume(src io.ReaderAt, p Point, end int64) error {
@@ -118,7 +123,8 @@ func (r *Reader) Resume(src io.ReaderAt, p Point, end int64) error {
 	r.section = section{src: src, off: p.In, end: end}
 	r.in.reset(&r.section, p.In)
 	r.frameStart = p.In
-	if p.In < 0 || p.Out < 0 || p.Kind != AtFrame && p.Kind != AtBlock || p.Kind == AtFrame && len(p.State) > 0 {
+	ok := min(p.In, p.Out) >= 0 && max(p.In, p.Out) < maxOffset && (p.Kind == AtBlock || p.Kind == AtFrame && len(p.State) == 0)
+	if !ok {
 		r.err = fmt.Errorf("zstd: no such point: kind %d, in %d, out %d, state of %d bytes", p.Kind, p.In, p.Out, len(p.State))
 		return r.err
 	}

@@ -2,6 +2,8 @@ package unzstd
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"testing"
 )
 
@@ -49,6 +51,12 @@ func TestResume(t *testing.T) {
 				if n, err := r.Read(make([]byte, 1)); n > 0 || err == nil {
 					t.Errorf("%s: resumed at %d: there is more after %d bytes", s.about, p.Out, len(got))
 				}
+				if i%3 > 0 {
+					continue
+				}
+				if err := readPast(&r, s, p, len(got)); err != nil {
+					t.Errorf("%s: resumed at %d: %v", s.about, p.Out, err)
+				}
 			}
 		}
 	}
@@ -57,4 +65,24 @@ func TestResume(t *testing.T) {
 			t.Errorf("no point of kind %d in all samples", k)
 		}
 	}
+}
+
+// readPast resumes at p and reads on past the n bytes of its span: there
+// may be an error, but nothing that is wrong.
+func readPast(r *Reader, s sample, p Point, n int) error {
+	if err := r.Resume(bytes.NewReader(s.zst), p, int64(len(s.zst))); err != nil {
+		return err
+	}
+	got, err := readAll(r, 1<<20)
+	var bad *FormatError
+	if err != nil && !errors.As(err, &bad) {
+		return fmt.Errorf("read past the next point: error %v (%T), want a *FormatError", err, err)
+	}
+	if len(got) < n || !bytes.HasPrefix(s.plain[p.Out:], got) {
+		return fmt.Errorf("read past the next point: %d bytes, %v; want at least %d, and those of the original", len(got), err, n)
+	}
+	if err == nil && len(got) < len(s.plain[p.Out:]) {
+		return fmt.Errorf("read past the next point: the end after %d bytes; want %d or an error", len(got), len(s.plain[p.Out:]))
+	}
+	return nil
 }

@@ -65,23 +65,19 @@ func texts(n int) map[string][]byte {
 
 // pack compresses by klauspost/compress.
 func pack(plain []byte, streaming bool, options ...zstd.EOption) []byte {
-	options = append([]zstd.EOption{zstd.WithEncoderConcurrency(1)}, options...)
-	if streaming {
-		var b bytes.Buffer
-		w, err := zstd.NewWriter(&b, options...)
-		if err != nil {
-			panic(err)
-		}
-		w.Write(plain)
-		w.Close()
-		return b.Bytes()
-	}
-	w, err := zstd.NewWriter(nil, options...)
+	options = append([]zstd.EOption{zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(1 << 20)}, options...)
+	var b bytes.Buffer
+	w, err := zstd.NewWriter(&b, options...)
 	if err != nil {
 		panic(err)
 	}
 	defer w.Close()
-	return w.EncodeAll(plain, nil)
+	if !streaming {
+		return w.EncodeAll(plain, nil)
+	}
+	w.Write(plain)
+	w.Close()
+	return b.Bytes()
 }
 
 // skippable is a skippable frame.
@@ -109,26 +105,19 @@ func samples(tb testing.TB, n int) []sample {
 		add("window of 64 KiB", pack(plain, true, zstd.WithWindowSize(64<<10)))
 		add("no entropy coding", pack(plain, true, zstd.WithNoEntropyCompression(true)))
 		add("all literals coded", pack(plain, true, zstd.WithAllLitEntropyCompression(true), zstd.WithEncoderLevel(zstd.SpeedFastest)))
-		var many, flushed bytes.Buffer
-		w, _ := zstd.NewWriter(&flushed)
-		many.Write(skippable(5))
-		many.Write(pack(nil, true, zstd.WithZeroFrames(true)))
-		for i := 0; i < n; {
-			end := min(n, i+1+n/7+i%513)
-			many.Write(pack(plain[i:end], i%2 == 0))
-			many.Write(skippable(i % 300))
-			many.Write(pack(nil, true, zstd.WithZeroFrames(true)))
-			w.Write(plain[i:end])
-			w.Flush()
-			i = end
+		add("many frames", manyFrames(plain))
+		add("flushed", flushed(plain))
+		if n < 1000 {
+			continue
 		}
-		w.Close()
-		add("many frames", many.Bytes())
-		add("flushed", flushed.Bytes())
 		for _, command := range tools {
 			words := strings.Fields(command)
-			if _, err := exec.LookPath(words[0]); err != nil || n < 1000 {
+			if _, err := exec.LookPath(words[0]); err != nil {
 				continue
+			}
+			if words[0] == "zstd" {
+				// Else it takes memory as for large input.
+				words = append(words, fmt.Sprint("--size-hint=", n))
 			}
 			cmd := exec.Command(words[0], append(words[1:], "-c")...)
 			cmd.Stdin = bytes.NewReader(plain)
@@ -140,6 +129,37 @@ func samples(tb testing.TB, n int) []sample {
 		}
 	}
 	return all
+}
+
+// manyFrames is a stream of frames of many sizes, with empty and skippable ones between.
+func manyFrames(plain []byte) []byte {
+	empty := pack(nil, true, zstd.WithZeroFrames(true))
+	b := append(skippable(5), empty...)
+	for i := 0; i < len(plain); {
+		end := min(len(plain), i+1+len(plain)/7+i%513)
+		b = append(b, pack(plain[i:end], i%2 == 0)...)
+		b = append(b, skippable(i%300)...)
+		b = append(b, empty...)
+		i = end
+	}
+	return b
+}
+
+// flushed is a frame of blocks of many sizes.
+func flushed(plain []byte) []byte {
+	var b bytes.Buffer
+	w, err := zstd.NewWriter(&b, zstd.WithLowerEncoderMem(true), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		panic(err)
+	}
+	for i := 0; i < len(plain); {
+		end := min(len(plain), i+1+len(plain)/20+i%513)
+		w.Write(plain[i:end])
+		w.Flush()
+		i = end
+	}
+	w.Close()
+	return b.Bytes()
 }
 
 // readAll reads with buffers of the given sizes in turn.

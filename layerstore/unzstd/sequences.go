@@ -182,11 +182,12 @@ type sequenceReader struct {
 	tables *[3]*fseTable
 	states [3]entry // what the tables say of the current states
 	reps   *[3]uint32
+	plain  bool // without the fast loop
 }
 
 // run decodes and executes n ≥ 1 sequences.
 func (r *Reader) run(bits backBits, n, limit int) error {
-	s := sequenceReader{bits: bits, tables: &r.tables, reps: &r.reps}
+	s := sequenceReader{bits: bits, tables: &r.tables, reps: &r.reps, plain: r.plain}
 	for k, t := range s.tables {
 		s.states[k] = t.entries[s.bits.take(t.log)]
 	}
@@ -213,7 +214,11 @@ func (r *Reader) run(bits backBits, n, limit int) error {
 // read fills batch, and says how far back the farthest match lies. After the
 // block's last sequence there are no further states.
 func (s *sequenceReader) read(batch []sequence, last bool) uint32 {
-	n, far := s.fastRead(batch)
+	var n int
+	var far uint32
+	if !s.plain {
+		n, far = s.fastRead(batch)
+	}
 	for i := n; i < len(batch); i++ {
 		batch[i] = s.plainNext(last && i == len(batch)-1)
 		far = max(far, batch[i].dist)
@@ -271,7 +276,9 @@ func repeatedDist(reps *[3]uint32, v, lits uint32) uint32 {
 // the largest block would end.
 func (r *Reader) execute(batch []sequence, limit int) error {
 	for {
-		batch = batch[r.fastExecute(batch, limit):]
+		if !r.plain {
+			batch = batch[r.fastExecute(batch, limit):]
+		}
 		if len(batch) == 0 {
 			return nil
 		}
@@ -321,12 +328,14 @@ func (r *Reader) near() int {
 	return int(max(h.base, h.start, r.points.start()) - h.base)
 }
 
+const errBeforeFrame = fault("match lies before the frame's start")
+
 // farMatch executes a match that is not near.
 func (r *Reader) farMatch(dist, n int) error {
 	h := &r.history
 	from := h.out() - int64(dist)
 	if dist == 0 || from < h.start {
-		return fault("match lies before the frame's start")
+		return errBeforeFrame
 	}
 	if !r.points.refer(from, n) {
 		return fault("match lies in a part of the window that the point does not have")

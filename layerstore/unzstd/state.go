@@ -248,18 +248,19 @@ func (r *Reader) restoreWindow(window int, out int64) {
 	if need := window/64 + 1; len(m.used) < need {
 		m.used = make(bitmap, need)
 	}
-	at := 0
+	end := 0
 	for range s.number(int64(window)) {
-		start := at + int(s.number(int64(window-at)))
-		at = start + int(s.number(int64(window-start)))
+		start := end + int(s.number(int64(window-end)))
+		end = start + int(s.number(int64(window-start)))
+		if s.err == nil && end == start {
+			s.err = errors.New("empty run")
+		}
 		if s.err != nil {
 			return
 		}
-		if at > start {
-			m.used.set(start, at)
-		}
+		m.used.set(start, end)
 	}
-	for at = 0; ; {
+	for at := 0; ; {
 		start, end := m.used.run(at, window)
 		if start == end {
 			return

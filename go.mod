@@ -3,6 +3,7 @@ module mica
 go 1.26.0
 
 require (
+	github.com/agext/levenshtein v1.2.3
 	github.com/containerd/platforms v0.2.1
 	github.com/containerd/stargz-snapshotter/estargz v0.19.1
 	github.com/distribution/reference v0.6.0

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/agext/levenshtein"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -88,7 +89,7 @@ func flagError(cmd *cobra.Command, err error) error {
 func nearest(name string, flags *pflag.FlagSet) (like string) {
 	least := 3
 	flags.VisitAll(func(f *pflag.Flag) {
-		d := distance(name, f.Name)
+		d := levenshtein.Distance(name, f.Name, nil)
 		if strings.HasPrefix(f.Name, name) {
 			d = 1
 		}
@@ -97,26 +98,4 @@ func nearest(name string, flags *pflag.FlagSet) (like string) {
 		}
 	})
 	return like
-}
-
-// distance counts the insertions, deletions and replacements between two words
-// (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(d, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agext/levenshtein"
 	"github.com/distribution/reference"
 )
 
@@ -145,7 +146,7 @@ func similar(s string, names []string) []string {
 		if abs := len(s) - len(name); abs > limit || -abs > limit {
 			continue
 		}
-		if d := distance(s, name); d <= limit {
+		if d := levenshtein.Distance(s, name, nil); d <= limit {
 			found = append(found, near{name, d})
 		}
 	}
@@ -157,25 +158,4 @@ func similar(s string, names []string) []string {
 		}
 	}
 	return out
-}
-
-// distance is the Levenshtein distance in bytes of a and b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

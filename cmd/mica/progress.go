@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 // A progress counts what is read while an image is indexed, and shows it if
 // that takes a while. A nil one does neither.
 type progress struct {
+	verbs   verbs
 	display display // nil shows nothing
 	patient bool    // shows nothing of what is quick
 
@@ -24,8 +26,22 @@ type progress struct {
 	layers []*layerProgress
 }
 
+// verbs say what is done and what has been: "indexing", "indexed" if nothing
+// else.
+type verbs struct{ ing, ed string }
+
+func (v verbs) doing() string { return cmp.Or(v.ing, "indexing") }
+func (v verbs) done() string  { return cmp.Or(v.ed, "indexed") }
+
+// called names what is shown.
+func (p *progress) called(ing, ed string) *progress {
+	p.verbs = verbs{ing, ed}
+	return p
+}
+
 // layerProgress is one layer, or an archive that has to be read to find them.
 type layerProgress struct {
+	verbs verbs
 	name  string // "layer 3/5"
 	size  int64  // bytes of the blob
 	read  atomic.Int64
@@ -72,7 +88,7 @@ func (p *progress) layer(name string, size int64) func(n int64) {
 	if p == nil {
 		return nil
 	}
-	l := &layerProgress{name: name, size: size}
+	l := &layerProgress{verbs: p.verbs, name: name, size: size}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.layers = append(p.layers, l)

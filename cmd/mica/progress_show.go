@@ -27,7 +27,7 @@ func (b *bars) update(_ time.Duration, layers []*layerProgress) {
 	for i, l := range layers {
 		if i == len(b.all) {
 			b.all = append(b.all, b.pool.AddBar(l.size, mpb.BarRemoveOnComplete(),
-				mpb.PrependDecorators(decor.Name("indexing "+l.name, decor.WCSyncSpaceR), text(l.amount)),
+				mpb.PrependDecorators(decor.Name(l.verbs.doing()+" "+l.name, decor.WCSyncSpaceR), text(l.amount)),
 				mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace), text(l.speed))))
 		}
 		b.all[i].SetCurrent(l.read.Load())
@@ -81,12 +81,12 @@ func (s *lines) update(took time.Duration, layers []*layerProgress) {
 	for _, l := range layers {
 		if done := time.Duration(l.done.Load()); done > 0 && !s.ended[l] {
 			s.ended[l] = true
-			fmt.Fprintf(s.w, "indexed %s, %s, after %s\n", l.name, size(l.size), seconds(done))
+			fmt.Fprintf(s.w, "%s %s, %s, after %s\n", l.verbs.done(), l.name, size(l.size), seconds(done))
 		}
 	}
 	if took >= s.next {
 		s.next = took + totalEvery
-		fmt.Fprintf(s.w, "indexing: %d of %s, %s of %s (%d%%), %s/s\n", sum.done, plural(sum.layers, "layer"),
+		fmt.Fprintf(s.w, "%s: %d of %s, %s of %s (%d%%), %s/s\n", layers[0].verbs.doing(), sum.done, plural(sum.layers, "layer"),
 			size(sum.read), size(sum.size), 100*sum.read/max(sum.size, 1), size(int64(float64(sum.read)/took.Seconds())))
 	}
 }
@@ -102,7 +102,7 @@ type jsonLines struct {
 
 // A progressLine is one line of --progress json; sizes are in bytes.
 type progressLine struct {
-	Status  string  `json:"status"` // "indexing", or "indexed" in the last line
+	Status  string  `json:"status"` // "indexing", "verifying" or "reading"; in the last line "indexed" and so on
 	Layers  int     `json:"layers"`
 	Done    int     `json:"done"` // layers
 	Read    int64   `json:"read"`
@@ -115,11 +115,11 @@ const jsonEvery = time.Second
 
 func (s *jsonLines) update(took time.Duration, layers []*layerProgress) {
 	sum := sumUp(layers)
-	status := "indexing"
+	status := layers[0].verbs.doing()
 	if sum.done == sum.layers {
-		status = "indexed"
+		status = layers[0].verbs.done()
 	}
-	if status == s.last && (took < s.next || status == "indexed") {
+	if status == s.last && (took < s.next || sum.done == sum.layers) {
 		return
 	}
 	s.next, s.last = took+jsonEvery, status

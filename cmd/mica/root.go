@@ -64,6 +64,7 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 			newHistory(std),
 			newWhich(std),
 			newDiff(std),
+			newWaste(std),
 			newIndex(std),
 		}},
 		{"About mica:", []*cobra.Command{

@@ -17,7 +17,8 @@ build:
 
 install: build
 	install -D -m 755 bin/mica $(DESTDIR)$(PREFIX)/bin/mica
-	mkdir -p $(DESTDIR)/sbin 	install -D -m 755 bin/mica $(DESTDIR)$(PREFIX)/bin/mica	install -D -m 755 bin/mica $(DESTDIR)$(PREFIX)/bin/mica ln -sf $(PREFIX)/bin/mica $(DESTDIR)/sbin/mount.fuse.mica
+	mkdir -p $(DESTDIR)/sbin
+	ln -sf $(PREFIX)/bin/mica $(DESTDIR)/sbin/mount.fuse.mica
 
 demo:
 	@.ci/need 'mounting as an ordinary user' fuse3

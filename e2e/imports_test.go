@@ -39,7 +39,7 @@ var mayFUSE = []string{"fs"}
 // direct are the modules that mica or its tests import. docs/ARCHITECTURE.md
 // says why each is there; add to both.
 var direct = []string{
-	"github.com/agext/levenshtein",         // what a misspelt name or flag may have meant
+	"github.com/agext/levenshtein",                     // what a misspelt name or flag may have meant
 	"github.com/containerd/platforms",                  // which manifest of an index is this machine's
 	"github.com/containerd/stargz-snapshotter/estargz", // tests: writes eStargz and zstd:chunked
 	"github.com/distribution/reference",                // the grammar of image names, the norm

@@ -41,16 +41,3 @@ func TestWrap(t *testing.T) {
 		}
 	}
 }
-
-func TestDistance(t *testing.T) {
-	for _, tt := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"mount", "mount", 0}, {"mont", "mount", 1}, {"forground", "foreground", 1}, {"ab", "ba", 2}, {"kitten", "sitting", 3}} {
-		for _, pair := range [][2]string{{tt.a, tt.b}, {tt.b, tt.a}} {
-			if got := distance(pair[0], pair[1]); got != tt.want {
-				t.Errorf("distance(%q, %q) = %d, want %d", pair[0], pair[1], got, tt.want)
-			}
-		}
-	}
-}

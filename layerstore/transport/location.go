@@ -49,6 +49,12 @@ func locate(ref string) (location, error) {
 		}
 	}
 	path, tail, err := splitPath(rest)
+	if at.scheme != "" && errors.Is(err, iofs.ErrNotExist) {
+		// A layout in a directory that has the name of a form: "oci:web".
+		if p, t, e := splitPath(ref); e == nil {
+			at.scheme, path, tail, err = "", p, t, nil
+		}
+	}
 	if err != nil {
 		if at.scheme == "" && !looksLikePath(rest) {
 			return at, noSuchName(ref)

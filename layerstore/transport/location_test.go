@@ -34,7 +34,8 @@ func TestLocate(t *testing.T) {
 		{about: "tag and digest", ref: "img:a:2@" + sha, want: location{path: "img", sel: selector{name: "a:2", digest: sha}}},
 		{about: "a number", ref: "img:@2", want: location{path: "img", sel: selector{number: 3}}},
 		{about: "a form", ref: "oci:img:3", want: location{scheme: "oci", path: "img", sel: selector{name: "3"}}},
-		{about: "a form wins over a path", ref: "oci:sub", want: location{scheme: "oci"}},
+		{about: "a form wins over a path", ref: "oci:debian", want: location{scheme: "oci", path: "debian"}},
+		{about: "a path where the form's is not there", ref: "oci:sub", want: location{path: "oci", sel: selector{name: "sub"}}},
 		{about: "a directory named as a form", ref: "./oci:3", want: location{path: "./oci", sel: selector{name: "3"}}},
 		{about: "the working directory", ref: ".", want: location{path: "."}},
 	} {

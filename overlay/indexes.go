@@ -19,7 +19,7 @@ func openIndexes(ctx context.Context, store *layerstore.Store, layers []Layer) (
 	}
 	all := make(indexes, 0, len(layers))
 	for i, l := range layers {
-		ix, err := toc.OpenIndex(store.IndexPath(l.Blob.ID()))
+		ix, err := store.OpenIndex(l.Spec)
 		if err != nil {
 			return nil, errors.Join(&LayerError{i, err}, all.close())
 		}

@@ -2,8 +2,8 @@ package overlay
 
 // Place gives where the contents of a regular file begin: the number of the
 // layer, from 0 at the bottom, and the offset into it. Two files of one size
-// that begin at one place of layers with one diffID have the same contents.
-// It is false for a file that has no bytes in its layer.
+// that begin at one offset of layers that hold the same, see [Image.Holds],
+// have the same contents. It is false for a file that has no bytes in its layer.
 func (t *Tree) Place(id NodeID) (layer int, layerOff int64, ok bool, err error) {
 	d, err := t.fileData(id)
 	switch {
@@ -15,4 +15,20 @@ func (t *Tree) Place(id NodeID) (layer int, layerOff int64, ok bool, err error) 
 		return 0, 0, false, nil
 	}
 	return d.layer, d.extent(0).layerOff, true, nil
+}
+
+// Holds gives for each layer, bottom first, a name for what it holds: layers of
+// one name, of this image or another in the same store, have the same bytes at
+// each offset.
+func (img *Image) Holds() []string {
+	names := make([]string, len(img.specs))
+	for i, l := range img.specs {
+		names[i] = img.Layers()[i].DiffID
+		// A layer that is read by a table of its own has offsets of its own too,
+		// and nobody has checked its diffID.
+		if key := l.Key(); key != l.Blob.ID() {
+			names[i] = key
+		}
+	}
+	return names
 }

@@ -159,7 +159,7 @@ func (f *diffFlags) side(ctx context.Context, std streams, ref, flag, at string)
 	flags.part.at = at
 	img, err := flags.open(ctx, ref, flags.show(std.err))
 	if err == nil {
-		return &diffSide{diff.Image(img.View), img}, nil
+		return &diffSide{diff.Image(img.View, img.Holds()), img}, nil
 	}
 	if st, serr := os.Stat(ref); errors.As(err, new(*transport.NotImageError)) && serr == nil && st.IsDir() {
 		if at != "" {

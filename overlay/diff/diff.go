@@ -199,7 +199,7 @@ func differences(f, t *File) (what Aspects, undecided bool) {
 		set(Device, f.Major != t.Major || f.Minor != t.Minor)
 	case unix.S_IFREG:
 		set(Content, f.Size != t.Size)
-		samePlace := f.place.diffID != "" && f.place.diffID == t.place.diffID && f.place.layerOff == t.place.layerOff
+		samePlace := f.place.holds != "" && f.place.holds == t.place.holds && f.place.layerOff == t.place.layerOff
 		undecided = f.Size == t.Size && f.Size > 0 && !samePlace
 	}
 	set(Mode, f.Mode != t.Mode)

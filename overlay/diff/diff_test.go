@@ -21,7 +21,7 @@ import (
 // A testLayer is entries, and the bytes that they lie in. Reading fails where
 // bytes is empty.
 type testLayer struct {
-	diffID  string
+	holds   string
 	entries []toc.Entry
 	bytes   string
 }
@@ -59,12 +59,12 @@ func imageOf(t *testing.T, layers ...testLayer) Side {
 	defer f.Close()
 	var sources []overlay.LayerSource
 	var readers []overlay.LayerReader
-	var infos []overlay.LayerInfo
+	var holds []string
 	for _, l := range layers {
 		sources, readers = append(sources, l), append(readers, l)
-		infos = append(infos, overlay.LayerInfo{DiffID: l.diffID})
+		holds = append(holds, l.holds)
 	}
-	if err := overlay.Merge(f, "key", sources, infos); err != nil {
+	if err := overlay.Merge(f, "key", sources, make([]overlay.LayerInfo, len(layers))); err != nil {
 		t.Fatal(err)
 	}
 	tree, err := overlay.OpenTree(f.Name(), "key")
@@ -76,7 +76,7 @@ func imageOf(t *testing.T, layers ...testLayer) Side {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Image(v)
+	return Image(v, holds)
 }
 
 func file(path string, off, size int64) toc.Entry {

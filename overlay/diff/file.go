@@ -41,7 +41,7 @@ type File struct {
 // A place is the beginning of contents in a layer, and names those contents
 // together with their size.
 type place struct {
-	diffID   string // of the layer; "" is no place
+	holds    string // what the layer holds; "" is no place
 	layer    int    // its number in this image
 	layerOff int64
 }

@@ -8,10 +8,15 @@ import (
 )
 
 // An image is the Side of a view of layers.
-type image struct{ view *overlay.View }
+type image struct {
+	view  *overlay.View
+	holds []string
+}
 
 // Image gives the Side of an image, which must be open as long as it is used.
-func Image(v *overlay.View) Side { return image{v} }
+// holds has a name for what each layer holds, bottom first; see
+// [overlay.Image.Holds].
+func Image(v *overlay.View, holds []string) Side { return image{v, holds} }
 
 func (s image) Lstat(path string) (*File, error) {
 	a, err := s.view.Lstat(path)
@@ -49,7 +54,7 @@ func (s image) file(name string, a overlay.Attr) (f *File, err error) {
 		var ok bool
 		var at place
 		if at.layer, at.layerOff, ok, err = s.view.Place(a.ID); ok {
-			at.diffID = s.view.Layers()[at.layer].DiffID
+			at.holds = s.holds[at.layer]
 			f.place = at
 		}
 	}

@@ -102,7 +102,7 @@ func (j *judge) compare(zst []byte) error {
 }
 
 func FuzzUnzstd(f *testing.F) {
-	for _, s := range samples(f, 900) {
+	for _, s := range samplesOf(f, 900) {
 		f.Add(s.zst)
 	}
 	j := newJudge()

@@ -68,7 +68,9 @@ type tableReader struct {
 type tableChunk struct {
 	in, skip, off, size int64
 	digest              string
-	zeros               bool
+	// hole says that the chunk is zeros which are not worth reading. Short ones
+	// are read like data: their frames are there, and the tar has no holes.
+	hole bool
 }
 
 var errLossy = errors.New("a name in it may have been altered to fit JSON")
@@ -142,11 +144,11 @@ func (t *tableReader) readEntries(dec *json.Decoder, bounded *boundedReader) err
 			return fmt.Errorf("more than %d entries", maxTableEntries)
 		}
 		if err := t.add(&row); err != nil {
-			return fmt.Errorf("%.256q: %w", row.Name, err)
+			return err
 		}
 	}
 	if err := t.finishFile(); err != nil {
-		return fmt.Errorf("%.256q: %w", t.file.Name, err)
+		return err
 	}
 	return expect(dec, json.Delim(']'))
 }
@@ -169,7 +171,7 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 func (t *tableReader) add(row *tableEntry) error {
 	if row.Type == "chunk" {
 		if len(t.chunks) == 0 || row.Name != t.file.Name {
-			return errors.New("a chunk of no file")
+			return fmt.Errorf("%.256q: a chunk of no file", row.Name)
 		}
 		return t.addChunk(row)
 	}
@@ -181,8 +183,11 @@ func (t *tableReader) add(row *tableEntry) error {
 		return t.addChunk(row)
 	}
 	e, err := t.describe(row)
-	if err != nil || e == nil {
-		return err
+	if err != nil {
+		return fmt.Errorf("%.256q: %w", row.Name, err)
+	}
+	if e == nil {
+		return nil
 	}
 	e.Off = t.start()
 	return t.w.Add(e)
@@ -193,9 +198,9 @@ func (t *tableReader) addChunk(row *tableEntry) error {
 	switch row.ChunkType {
 	case "":
 	case "zeros":
-		c.zeros = true
+		c.hole = c.size > toc.MaxChunk
 	default:
-		return fmt.Errorf("chunk of type %q", row.ChunkType)
+		return fmt.Errorf("%.256q: chunk of type %q", row.Name, row.ChunkType)
 	}
 	t.chunks = append(t.chunks, c)
 	return nil
@@ -243,11 +248,20 @@ func (t *tableReader) describe(row *tableEntry) (*toc.Entry, error) {
 // reads JSON puts U+FFFD in their place.
 func lossy(s string) bool { return strings.ContainsRune(s, utf8.RuneError) }
 
-// finishFile takes in the regular file whose rows are all there.
+// finishFile takes in the regular file whose rows are all there, if there is
+// one.
 func (t *tableReader) finishFile() error {
 	if len(t.chunks) == 0 {
 		return nil
 	}
+	if err := t.placeFile(); err != nil {
+		return fmt.Errorf("%.256q: %w", t.file.Name, err)
+	}
+	t.chunks = t.chunks[:0]
+	return nil
+}
+
+func (t *tableReader) placeFile() error {
 	if err := t.fitChunks(); err != nil {
 		return err
 	}
@@ -258,18 +272,16 @@ func (t *tableReader) finishFile() error {
 	file := toc.NoFile
 	if e != nil {
 		e.Off = t.start()
-		e.Sparse = t.holes()
+		e.Sparse = t.extents()
 		if err := t.w.Add(e); err != nil {
 			return err
 		}
 	}
+	if e != nil {
+		h := toc.Header{In: t.headIn, Skip: t.headSkip, End: t.chunks[0].in, EndAt: t.chunks[0].skip}
+		file = t.w.AddHeader(h, e)
+	}
 	for _, c := range t.chunks {
-		if c.zeros {
-			continue
-		}
-		if e != nil && file == toc.NoFile {
-			file = t.w.AddHeader(t.headIn, t.headSkip, e)
-		}
 		if err := t.placeChunk(c, file); err != nil {
 			return err
 		}
@@ -303,15 +315,14 @@ func (t *tableReader) fitChunks() error {
 	return nil
 }
 
-// holes gives the extents of a file some of whose chunks are zeros, nil if
-// none is.
-func (t *tableReader) holes() []toc.Extent {
-	data, zeros := []toc.Extent{}, false
+// extents gives where the data of a file with holes lies, nil for one without.
+func (t *tableReader) extents() []toc.Extent {
+	data, holes := []toc.Extent{}, false
 	end := int64(-1)
 	for _, c := range t.chunks {
 		switch {
-		case c.zeros:
-			zeros = true
+		case c.hole:
+			holes = true
 		case c.off == end:
 			data[len(data)-1].Len += c.size
 			end += c.size
@@ -320,25 +331,29 @@ func (t *tableReader) holes() []toc.Extent {
 			end = c.off + c.size
 		}
 	}
-	if !zeros {
+	if !holes {
 		return nil
 	}
 	return data
 }
 
 func (t *tableReader) placeChunk(c tableChunk, file int) error {
+	if !c.hole && c.size > toc.MaxChunk || c.skip < 0 || c.skip > toc.MaxSkip {
+		return fmt.Errorf("chunk of %d bytes behind %d", c.size, c.skip)
+	}
+	// In one member or frame, the header of the file comes between.
+	if c.in < t.last.In || c.in < t.headIn || c.in >= t.end || c.off == 0 && c.in > t.headIn && c.skip > 0 ||
+		c.in == t.last.In && c.skip < t.last.Skip+t.last.Len || c.in == t.headIn && c.skip < t.headSkip+tarBlock {
+		return fmt.Errorf("chunk at %d, %d: not behind the one before, or beyond %d", c.in, c.skip, t.end)
+	}
+	if c.hole {
+		t.last = toc.Chunk{In: c.in, Skip: c.skip}
+		return nil
+	}
 	hexSum, ok := strings.CutPrefix(c.digest, "sha256:")
 	sum, err := hex.DecodeString(hexSum)
 	if !ok || err != nil || len(sum) != 32 {
 		return fmt.Errorf("chunk with the digest %.80q", c.digest)
-	}
-	if c.size > toc.MaxChunk || c.skip < 0 || c.skip > toc.MaxSkip {
-		return fmt.Errorf("chunk of %d bytes behind %d", c.size, c.skip)
-	}
-	// In one member or frame, the header of the file comes between.
-	if c.in < t.last.In || c.in < t.headIn || c.in >= t.end ||
-		c.in == t.last.In && c.skip < t.last.Skip+t.last.Len || c.in == t.headIn && c.skip < t.headSkip+tarBlock {
-		return fmt.Errorf("chunk at %d, %d: not behind the one before, or beyond %d", c.in, c.skip, t.end)
 	}
 	t.last = toc.Chunk{In: c.in, Skip: c.skip, Len: c.size, File: file, Sum: [32]byte(sum)}
 	t.w.AddChunk(t.last)
@@ -355,11 +370,10 @@ func (t *tableReader) endFile() error {
 	switch end := t.file.EndOffset; {
 	case end > t.last.In && end <= t.end:
 		t.headIn, t.headSkip = end, padding
-	case end == 0 && !t.chunks[len(t.chunks)-1].zeros:
+	case end == 0 && !t.chunks[len(t.chunks)-1].hole:
 		t.headIn, t.headSkip = t.last.In, t.last.Skip+t.last.Len+padding
 	default:
 		return fmt.Errorf("ends at %d", end)
 	}
-	t.chunks = t.chunks[:0]
 	return nil
 }

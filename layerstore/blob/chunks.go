@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -14,14 +15,12 @@ import (
 // fillChunks fills a span of a layer that is read by its own table of contents:
 // each chunk is compared with its digest and handed out whole. The first time
 // that a byte of a file is wanted, its tar header must say what the table says.
+// A chunk that cannot be had spoils itself only; the error is that of the first.
 func (r *Reader) fillChunks(ix *toc.Index, sp toc.Span, s *span) (n int, err error) {
 	chunks := ix.Chunks(sp)
-	m := members{src: r.src, zstd: ix.Info().Codec == toc.ZstdChunked, in: -1}
+	m := members{of: r, zstd: ix.Info().Codec == toc.ZstdChunked, in: -1}
 	defer m.close()
 	for i, c := range chunks {
-		if r.closed.Load() {
-			return n, os.ErrClosed
-		}
 		end := sp.InEnd // of the member
 		for _, later := range chunks[i+1:] {
 			if later.In > c.In {
@@ -29,28 +28,22 @@ func (r *Reader) fillChunks(ix *toc.Index, sp toc.Span, s *span) (n int, err err
 				break
 			}
 		}
-		if err := r.checkHeader(ix, c, end, &m); err != nil {
-			return n, err
-		}
-		if err := m.seek(c.In, end, c.Skip); err != nil {
-			return n, err
-		}
 		buf := s.buf[n : n+int(c.Len)]
-		if _, err := io.ReadFull(&m, buf); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return n, err
+		bad := r.checkHeader(ix, c, end, &m)
+		if bad == nil {
+			bad = m.chunk(c, end, buf)
 		}
-		if got := sha256.Sum256(buf); got != c.Sum {
-			return n, fmt.Errorf("a chunk of %d bytes does not match (want sha256 %x, got %x)", c.Len, c.Sum, got)
+		if bad != nil {
+			bad = r.fail(sp.Out+int64(n), fmt.Errorf("chunk at %d of the blob: %w", c.In, bad))
+			s.spoil(n, n+len(buf), bad)
+			err = cmp.Or(err, bad)
 		}
 		n += len(buf)
 		if n < len(s.buf) {
 			s.advance(n, nil)
 		}
 	}
-	return n, nil
+	return n, err
 }
 
 // checkHeader compares the header of the file that a chunk is of with the
@@ -62,13 +55,13 @@ func (r *Reader) checkHeader(ix *toc.Index, c toc.Chunk, end int64, m *members) 
 	h := ix.Header(c.File)
 	var region io.Reader = m
 	switch {
-	case h.In < h.First.In:
-		end = h.First.In
-	case h.First.In < c.In:
+	case h.In < h.End:
+		end = h.End
+	case h.End < c.In:
 		end = c.In
 		fallthrough
 	default:
-		region = io.LimitReader(m, h.First.Skip-h.Skip)
+		region = io.LimitReader(m, h.EndAt-h.Skip)
 	}
 	if err := m.seek(h.In, end, h.Skip); err != nil {
 		return err
@@ -83,13 +76,30 @@ func (r *Reader) checkHeader(ix *toc.Index, c toc.Chunk, end int64, m *members) 
 // members reads gzip members or zstd frames of a blob from any of them on, and
 // goes on where it is if that leads to the place that is wanted.
 type members struct {
-	src  Source
+	of   *Reader
 	zstd bool
 	in   int64 // where reading has begun; -1: nowhere
 	end  int64
 	pos  int64 // decoded bytes that were read since
 	gz   *inflate.Reader
 	zs   *unzstd.Reader
+}
+
+// chunk fills buf with a chunk whose member ends at end, and checks it.
+func (m *members) chunk(c toc.Chunk, end int64, buf []byte) error {
+	if err := m.seek(c.In, end, c.Skip); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(m, buf); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	if got := sha256.Sum256(buf); got != c.Sum {
+		return fmt.Errorf("%d bytes do not match (want sha256 %x, got %x)", c.Len, c.Sum, got)
+	}
+	return nil
 }
 
 // seek goes to what lies skip decoded bytes behind the start of the member at
@@ -113,12 +123,12 @@ func (m *members) open(in, end int64) error {
 		if m.zs == nil {
 			m.zs = unzstders.Get().(*unzstd.Reader)
 		}
-		m.zs.Reset(io.NewSectionReader(m.src, in, end-in), unzstd.Options{MaxWindow: maxChunkWindow})
+		m.zs.Reset(io.NewSectionReader(m.of.src, in, end-in), unzstd.Options{MaxWindow: maxChunkWindow})
 	} else {
 		if m.gz == nil {
 			m.gz = inflaters.Get().(*inflate.Reader)
 		}
-		if err := m.gz.Resume(m.src, inflate.Point{In: in, Kind: inflate.AtMember}, end); err != nil {
+		if err := m.gz.Resume(m.of.src, inflate.Point{In: in, Kind: inflate.AtMember}, end); err != nil {
 			return err
 		}
 	}
@@ -131,9 +141,12 @@ func (m *members) open(in, end int64) error {
 const maxChunkWindow = 32 << 20
 
 func (m *members) Read(p []byte) (n int, err error) {
-	if m.zstd {
+	switch {
+	case m.of.closed.Load():
+		return 0, os.ErrClosed
+	case m.zstd:
 		n, err = m.zs.Read(p)
-	} else {
+	default:
 		n, err = m.gz.Read(p)
 	}
 	m.pos += int64(n)

@@ -93,7 +93,7 @@ func (r *Reader) readSpan(ctx context.Context, ix *toc.Index, number int, p []by
 	defer r.cache.release(s)
 	from := int(off - sp.Out)
 	to := min(from+len(p), len(s.buf))
-	if err := s.wait(ctx, to); err != nil {
+	if err := s.wait(ctx, from, to); err != nil {
 		return 0, err
 	}
 	return copy(p, s.buf[from:to]), nil

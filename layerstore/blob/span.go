@@ -19,6 +19,7 @@ type span struct {
 	mu    sync.Mutex
 	ready int           // bytes of buf that have been decoded and verified
 	err   error         // why no more will come
+	bad   []badPart     // of what is ready
 	more  chan struct{} // closed when ready or err changes, and then another
 }
 
@@ -31,13 +32,34 @@ func (s *span) advance(n int, err error) {
 	s.more = make(chan struct{})
 }
 
-// wait returns when the first n bytes are ready.
-func (s *span) wait(ctx context.Context, n int) error {
+// A badPart is one of several parts of a span that are decoded each by itself,
+// and could not be.
+type badPart struct {
+	from, to int
+	err      error
+}
+
+// spoil says that the bytes from the one to the other, which are ready next,
+// could not be had.
+func (s *span) spoil(from, to int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bad = append(s.bad, badPart{from, to, err})
+}
+
+// wait returns when the bytes from the one to the other, and all before, are
+// ready.
+func (s *span) wait(ctx context.Context, from, to int) error {
 	for {
 		s.mu.Lock()
-		ready, err, more := s.ready, s.err, s.more
+		ready, err, more, bad := s.ready, s.err, s.more, s.bad
 		s.mu.Unlock()
-		if ready >= n {
+		if ready >= to {
+			for _, p := range bad {
+				if p.from < to && p.to > from {
+					return p.err
+				}
+			}
 			return nil
 		}
 		if err != nil {

@@ -31,14 +31,11 @@ const (
 )
 
 // A Header says where the tar header of a file lies whose metadata come from
-// a table, and what it must say. It is the last one before the file's contents.
+// a table, and what it must say: it is the last one in a part of the tar.
 type Header struct {
-	In   int64 // as of a Chunk, behind the contents of the file before
-	Skip int64
-	// First is the file's first chunk: where its Skip bytes into its In are,
-	// the headers end.
-	First Chunk
-	Sum   [32]byte // of CheckHeader
+	In, Skip   int64    // where that part begins, as of a Chunk
+	End, EndAt int64    // where it ends: at most EndAt bytes into the member at End
+	Sum        [32]byte // for CheckHeader
 }
 
 // Chunked says that spans consist of chunks.
@@ -66,7 +63,7 @@ const (
 	secHeaders = secWindows
 	secChunks  = secSums
 	chunkLen   = 8 + 4 + 4 + 4 + 32
-	fileLen    = 8 + 8 + 4 + 32
+	fileLen    = 4*8 + 32
 )
 
 // Chunks that lie side by side make a span up to these bounds.
@@ -85,16 +82,15 @@ func (w *Writer) AddChunk(c Chunk) {
 	w.sums = append(b, c.Sum[:]...)
 }
 
-// AddHeader appends the header of e, whose first chunk is to be added next,
-// and gives its number. The headers begin behind skip bytes of what lies at in.
-func (w *Writer) AddHeader(in, skip int64, e *Entry) int {
+// AddHeader appends a header, which must say what e does, and gives its number.
+func (w *Writer) AddHeader(h Header, e *Entry) int {
 	le := binary.LittleEndian
 	n := len(w.windows) / fileLen
-	sum := headerSum(e)
-	b := le.AppendUint64(w.windows, uint64(in))
-	b = le.AppendUint64(b, uint64(skip))
-	b = le.AppendUint32(b, uint32(len(w.sums)/chunkLen))
-	w.windows = append(b, sum[:]...)
+	for _, v := range []int64{h.In, h.Skip, h.End, h.EndAt} {
+		w.windows = le.AppendUint64(w.windows, uint64(v))
+	}
+	h.Sum = headerSum(e)
+	w.windows = append(w.windows, h.Sum[:]...)
 	return n
 }
 
@@ -168,10 +164,8 @@ func (ix *Index) loadChunks() error {
 		return ix.bad("%d chunks, its spans have %d; %d bytes of %d", len(rows)/chunkLen, n, out-chunkStart, ix.info.LayerSize)
 	}
 	for i := range len(files) / fileLen {
-		le, b := binary.LittleEndian, files[i*fileLen:]
-		in, skip, first := int64(le.Uint64(b)), int64(le.Uint64(b[8:])), int(le.Uint32(b[16:]))
-		if in < 0 || skip < 0 || first >= n || getChunk(rows, first).File != i || in > getChunk(rows, first).In {
-			return ix.bad("header %d out of range", i)
+		if h := ix.Header(i); h.In < 0 || h.Skip < 0 || h.End < h.In || h.End > ix.info.BlobSize || h.EndAt < 0 || h.In == h.End && h.EndAt < h.Skip {
+			return ix.bad("header %d out of range: %+v", i, h)
 		}
 	}
 	return nil
@@ -199,6 +193,6 @@ func (ix *Index) Header(file int) Header {
 	le, b := binary.LittleEndian, ix.sections[secHeaders][file*fileLen:]
 	return Header{
 		In: int64(le.Uint64(b)), Skip: int64(le.Uint64(b[8:])),
-		First: getChunk(ix.sections[secChunks], int(le.Uint32(b[16:]))), Sum: [32]byte(b[20:52]),
+		End: int64(le.Uint64(b[16:])), EndAt: int64(le.Uint64(b[24:])), Sum: [32]byte(b[32:64]),
 	}
 }

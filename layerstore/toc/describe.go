@@ -26,17 +26,9 @@ type Describer struct{ s scanner }
 // Entry gives what d stands for, with Off and Sparse zero, or nil for what is
 // not to be shown. An error says that Scan would refuse the layer.
 func (dr *Describer) Entry(d *Description) (*Entry, error) {
-	e, err := dr.entry(d)
-	if err != nil {
-		return nil, fmt.Errorf("%.256q: %w", d.Name, err)
-	}
-	return e, nil
-}
-
-func (dr *Describer) entry(d *Description) (*Entry, error) {
 	s := &dr.s
-	s.forget()
 	s.pending = true
+	s.forget()
 	s.longLink = []byte(d.Link)
 	if strings.Contains(d.Name+d.Link, "\x00") {
 		return nil, errors.New("NUL in a name")

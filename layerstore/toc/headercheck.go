@@ -14,7 +14,8 @@ import (
 // An error of r is given as it is.
 //
 // What tables do not tell is not compared: where holes are, access control
-// lists, and the fraction of a second if the table has none.
+// lists, attributes without a value (which containers/storage has lost), and
+// the fraction of a second if the table has none.
 func CheckHeader(r io.Reader, want [32]byte) error {
 	var last *Entry
 	src := &headers{r: r}
@@ -52,7 +53,9 @@ func CheckHeader(r io.Reader, want [32]byte) error {
 func headerSum(e *Entry) [32]byte {
 	c := *e
 	c.Off, c.Sparse = 0, nil
-	c.Xattrs = slices.DeleteFunc(slices.Clone(e.Xattrs), func(x Xattr) bool { return x.Name == aclAccess || x.Name == aclDefault })
+	c.Xattrs = slices.DeleteFunc(slices.Clone(e.Xattrs), func(x Xattr) bool {
+		return len(x.Value) == 0 || x.Name == aclAccess || x.Name == aclDefault
+	})
 	var enc entryEncoder
 	return sha256.Sum256(enc.encode(&c))
 }
@@ -69,13 +72,21 @@ func (h *headers) Read(p []byte) (int, error) {
 	return n, h.keep(err)
 }
 
-// Skip passes over all that there is, and says of the rest that it was there.
+// Skip passes over the padding of a header. The data of the last entry is not
+// there, and no other has any.
 func (h *headers) Skip(n int64) (int64, error) {
-	_, err := io.CopyN(io.Discard, h.r, n)
-	if err = h.keep(err); err != io.EOF {
-		return 0, err
+	if n < blockSize {
+		n, err := io.CopyN(io.Discard, h.r, n)
+		return n, h.keep(err)
 	}
-	return n, nil
+	_, err := io.CopyN(io.Discard, h.r, 1)
+	switch err = h.keep(err); err {
+	case io.EOF:
+		return n, nil
+	case nil:
+		return 0, errors.New("contents that the table does not tell of")
+	}
+	return 0, err
 }
 
 func (h *headers) keep(err error) error {

@@ -65,6 +65,7 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 			newWhich(std),
 			newDiff(std),
 			newWaste(std),
+			newVerify(std),
 			newIndex(std),
 		}},
 		{"About mica:", []*cobra.Command{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -21,13 +22,17 @@ import (
 // for, and says what is wrong.
 func (p *pass) scanArchive(ctx context.Context, store *Store, src *chunkReader) error {
 	archive := tar.NewReader(src)
-	for {
+	for layers := 0; layers < maxMembers; {
 		h, err := archive.Next()
 		if err != nil {
 			break
 		}
-		if h.Typeflag == tar.TypeReg {
-			store.indexMember(archive, h.Size, p.spec.Key())
+		// The holes of a sparse member are made up by the reader, without end
+		// if need be; no archive of an image has one.
+		if h.Typeflag == tar.TypeReg && !isSparse(h) {
+			if made, _ := store.indexMember(archive, h.Size, p.spec.Key()); made {
+				layers++
+			}
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -38,22 +43,22 @@ func (p *pass) scanArchive(ctx context.Context, store *Store, src *chunkReader) 
 
 // indexMember makes the index of a layer that is not compressed out of its
 // bytes; of anything else it makes nothing. It may leave some bytes unread.
-// archive is the key of the index whose lock is held: a name until it is known
+// It says whether there is an index now. archive is the key of the index whose lock is held: a name until it is known
 // which layer it is.
-func (s *Store) indexMember(r io.Reader, size int64, archive string) error {
+func (s *Store) indexMember(r io.Reader, size int64, archive string) (made bool, err error) {
 	head := make([]byte, 512)
 	if size%512 != 0 || size < 1024 {
-		return nil // no tar has such a length
+		return false, nil // no tar has such a length
 	}
 	if _, err := io.ReadFull(r, head); err != nil {
-		return err
+		return false, err
 	}
 	if blob.Sniff(head) != blob.None || !bytes.HasPrefix(head[257:], []byte("ustar")) && !allZero(head) {
-		return nil
+		return false, nil
 	}
 	f, err := s.tempFile(s.IndexPath(digest.FromString("member of " + archive).String()))
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() {
 		f.Close()
@@ -61,25 +66,38 @@ func (s *Store) indexMember(r io.Reader, size int64, archive string) error {
 	}()
 	w, err := toc.NewWriter(f)
 	if err != nil {
-		return err
+		return false, err
 	}
 	hash := digest.SHA256.Digester()
 	sums := sums{w: w}
 	seen := &tee{io.MultiReader(bytes.NewReader(head), r), func(b []byte) { hash.Hash().Write(b); sums.add(b) }}
 	found, err := toc.Scan(toc.NewReaderSource(seen), w.Add)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if _, err := io.Copy(io.Discard, seen); err != nil {
-		return err
+		return false, err
 	}
 	sums.cut()
 	id := hash.Digest().String()
 	info := toc.Info{Codec: toc.Plain, BlobSize: size, LayerSize: size, Digest: id, DiffID: id, Notes: notes(found)}
 	if err := w.Finish(info); err != nil {
-		return err
+		return false, err
 	}
-	return commit(f, s.IndexPath(id))
+	return true, commit(f, s.IndexPath(id))
+}
+
+// maxMembers is how many layers an archive may have that are indexed as they
+// pass by. An image has no more.
+const maxMembers = 4096
+
+func isSparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 func allZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"os"
+
+	"golang.org/x/sys/unix"
 
 	"mica/layerstore"
 	"mica/layerstore/blob"
@@ -46,15 +49,20 @@ type proof struct {
 	err    error // once done is closed
 }
 
-// openDeferred gives the tree of layers whose contents are being verified.
+// openDeferred gives the tree of layers whose contents are being verified. The
+// tree is a file without a name: what is not proven is for nobody else.
 func openDeferred(ctx context.Context, store *layerstore.Store, layers []Layer) (*Tree, *proof, error) {
 	key := chainKey(layers, false)
-	path := store.TreePath(key) + unverified
-	var tree *Tree
-	err := store.Make(ctx, path, func() (err error) {
-		tree, err = OpenTree(path, key)
-		return err
-	}, func(f *os.File) error { return mergeUnverified(store, key, layers, f) })
+	fd, err := unix.MemfdCreate("mica tree", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "tree")
+	defer f.Close() // the mapping stays
+	if err := mergeUnverified(store, key, layers, f); err != nil {
+		return nil, nil, err
+	}
+	tree, err := OpenTree(fmt.Sprintf("/proc/self/fd/%d", fd), key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,15 +71,10 @@ func openDeferred(ctx context.Context, store *layerstore.Store, layers []Layer) 
 	p := &proof{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		if p.err = p.run(ctx, store, layers, tree); p.err == nil {
-			os.Remove(path)
-		}
+		p.err = p.run(ctx, store, layers, tree)
 	}()
 	return tree, p, nil
 }
-
-// unverified marks the file of a tree that is not proven yet.
-const unverified = ".unverified"
 
 func mergeUnverified(store *layerstore.Store, key string, layers []Layer, f *os.File) error {
 	sources := make([]LayerSource, len(layers))

@@ -153,17 +153,23 @@ func TestDeferred(t *testing.T) {
 		names = append(names, big[:200]+strings.Repeat("y", i%50)+string(rune('a'+i%26))+hex.EncodeToString([]byte{byte(i), byte(i >> 8), byte(i >> 16)}))
 	}
 	layer := tarLayer(t, "", names...)
-	for _, damaged := range []bool{false, true} {
-		if damaged {
-			other := sha256.Sum256(nil)
-			layer.Digest = "sha256:" + hex.EncodeToString(other[:])
+	store := layerstore.Open(t.TempDir())
+	genuine := layer
+	for _, damaged := range []bool{true, false} {
+		layer := genuine
+		if damaged { // the same promise, and something else behind it
+			other := tarLayer(t, "", append(names, "evil")...)
+			layer.Blob = &bytesSource{other.Blob.(*bytesSource).Reader, genuine.Digest}
 		}
-		img, err := OpenImage(t.Context(), layerstore.Open(t.TempDir()), []Layer{layer}, Options{Defer: true})
+		img, err := OpenImage(t.Context(), store, []Layer{layer}, Options{Defer: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if img.proof == nil {
 			t.Fatal("the image was not deferred")
+		}
+		if _, err := img.Lookup(Root, "evil"); (err == nil) != damaged {
+			t.Errorf("damaged %v: Lookup of what only the damaged one has: %v", damaged, err)
 		}
 		a, err := img.Lookup(Root, names[0])
 		if err != nil {

@@ -141,7 +141,7 @@ func writeTreeOf(ctx context.Context, store *layerstore.Store, key string, layer
 		}
 		defer ix.Close()
 		info := ix.Info()
-		sources[i] = ix
+		sources[i] = interruptible{ctx, ix}
 		infos[i] = LayerInfo{Digest: info.Digest, DiffID: info.DiffID, Size: info.BlobSize, History: l.History}
 	}
 	if alone {

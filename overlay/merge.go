@@ -39,6 +39,7 @@ type merger struct {
 	extents []byte
 	times   []byte
 	pending []pendingLink
+	follows int // bytes of symlink targets that parent has followed in this layer
 
 	// The directory of the last entry: most entries lie beside the one before.
 	lastDir  string
@@ -58,11 +59,6 @@ type dent struct {
 	dead   uint16 // layer that hid it, plus one; 0 is alive
 }
 
-// A pendingLink is a hard link whose target had not come yet.
-type pendingLink struct {
-	path, target string
-}
-
 func newMerger() *merger {
 	m := &merger{metas: newMetaTable()}
 	// An image may have no entry for its root, or no layers at all.
@@ -77,7 +73,7 @@ func (m *merger) apply(layer int, src LayerSource) error {
 	if layer > maxLayers {
 		return fmt.Errorf("more than %d layers", maxLayers)
 	}
-	m.layer = layer
+	m.layer, m.follows = layer, 0
 	m.forgetDir()
 	for e, err := range src.Markers() {
 		if err != nil {
@@ -114,6 +110,9 @@ func (m *merger) mark(e *toc.Entry) {
 			m.kill(c)
 		}
 	}
+	// The dead are found by name only, so that a directory is not walked again
+	// however often it is marked.
+	m.dents[d].child = 0
 }
 
 // find gives the living dent at a path, element by element.
@@ -200,24 +199,6 @@ func (m *merger) link(parent uint32, base string, old, target uint32) error {
 	return err
 }
 
-// linkPending makes the links that came before their targets, as long as any
-// can be made.
-func (m *merger) linkPending() error {
-	for links := m.pending; len(links) > 0; links = m.pending {
-		m.pending = nil
-		for _, l := range links {
-			if err := m.place(&toc.Entry{Path: l.path, Type: toc.Hardlink, Link: l.target}); err != nil {
-				return fmt.Errorf("%q: %w", l.path, err)
-			}
-		}
-		if len(m.pending) == len(links) {
-			l := links[0]
-			return fmt.Errorf("%q: hard link to %q, which is in no layer", l.path, l.target)
-		}
-	}
-	return nil
-}
-
 // parent gives the directory at a path for an entry that lies in it, and
 // makes what is missing. A symlink of this very layer is followed, inside the
 // root, as the tools do that unpack each layer into a directory of its own;
@@ -255,7 +236,7 @@ func (m *merger) parent(path string) (uint32, error) {
 				d = m.root
 			}
 			rest = target + "/" + rest
-			if len(rest) > maxPath {
+			if m.follows += len(rest); len(rest) > maxPath || m.follows > maxFollowed {
 				return 0, unix.ENAMETOOLONG
 			}
 			continue
@@ -274,6 +255,9 @@ func (m *merger) parent(path string) (uint32, error) {
 const (
 	maxFollows = 255
 	maxPath    = 1 << 16
+	// maxFollowed bounds the work that the entries of one layer can make of
+	// symlinks in their paths: 64 MiB of path to be walked.
+	maxFollowed = 64 << 20
 )
 
 // addImplied makes a directory that no entry describes.
@@ -304,7 +288,7 @@ func (m *merger) findHidden(d uint32, path string) (uint32, bool) {
 	name, rest, _ := strings.Cut(path, "/")
 	for c := m.newest(d, name); c != 0; c = m.dents[c].older {
 		if dead := m.dents[c].dead; dead != 0 && int(dead) != m.layer+1 {
-			continue
+			break // and those older have died before
 		}
 		if t, ok := m.findHidden(c, rest); ok {
 			return t, true
@@ -376,8 +360,8 @@ func (m *merger) child(parent uint32, name string) uint32 {
 // this layer, or 0.
 func (m *merger) visible(parent uint32, name string) uint32 {
 	c := m.newest(parent, name)
-	for c != 0 && m.dents[c].dead != 0 && int(m.dents[c].dead) != m.layer+1 {
-		c = m.dents[c].older
+	if dead := m.dents[c].dead; dead != 0 && int(dead) != m.layer+1 {
+		return 0
 	}
 	return c
 }
@@ -424,10 +408,16 @@ func (m *merger) add(parent uint32, name string, old, in uint32) (uint32, error)
 		m.rehash()
 	}
 	i := m.slot(parent, name)
+	older := m.slots[i]
+	if older != 0 && int(m.dents[older].layer) == m.layer {
+		// What a layer has replaced itself nobody means any more. So there is
+		// at most one dent of a name for each layer.
+		older = m.dents[older].older
+	}
 	d := uint32(len(m.dents))
 	m.dents = append(m.dents, dent{
 		parent: parent, inode: in, name: at, layer: uint16(m.layer),
-		next: m.dents[parent].child, older: m.slots[i],
+		next: m.dents[parent].child, older: older,
 	})
 	m.dents[parent].child = d
 	m.slots[i] = d

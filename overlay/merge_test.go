@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -226,5 +227,48 @@ func TestMergeAlone(t *testing.T) {
 		if err := tree.Check(); err != nil {
 			t.Errorf("layer %d: %v", n, err)
 		}
+	}
+}
+
+// What a small layer may ask for again and again costs no more each time. With
+// time that is the square of the count, these would take minutes.
+func TestMergeManyOfOne(t *testing.T) {
+	const n = 50_000
+	var chain, duplicates, marks layer
+	for i := range n {
+		chain = append(chain, link(fmt.Sprintf("l%d", i), fmt.Sprintf("l%d", i+1)))
+		duplicates = append(duplicates, file("x", 1), link(fmt.Sprintf("l%d", i), "x"))
+		marks = append(marks, opaque("d"), whiteout("x"))
+	}
+	chain = append(chain, file(fmt.Sprintf("l%d", n), 7))
+	many := layer{file("x", 1)}
+	for i := range n {
+		many = append(many, file(fmt.Sprintf("d/f%d", i), 1))
+	}
+	for _, tt := range []struct {
+		about  string
+		layers []layer
+		names  int
+	}{
+		{"links to links that come later", []layer{chain}, n + 1},
+		{"one name again and again, and links to each", []layer{duplicates}, n + 1},
+		{"one directory marked again and again", []layer{many, marks}, 1},
+	} {
+		tree, err := merge(t, tt.layers...)
+		if err != nil {
+			t.Errorf("%s: %v", tt.about, err)
+		} else if tree.Names() != tt.names {
+			t.Errorf("%s: %d names, want %d", tt.about, tree.Names(), tt.names)
+		}
+	}
+	deep := layer{symlink("s0", strings.Repeat("./", 2000)+"d"), dir("d", 0o755)}
+	for i := range 200 {
+		deep = append(deep, symlink(fmt.Sprintf("s%d", i+1), strings.Repeat("./", 2000)+fmt.Sprintf("s%d", i)))
+	}
+	for i := range 10_000 {
+		deep = append(deep, file("s200/f", int64(i)), file("d/g", int64(i)))
+	}
+	if _, err := merge(t, deep); err == nil {
+		t.Error("40 GB of symlinks were followed, want an error")
 	}
 }

@@ -14,6 +14,11 @@ import (
 type Cache struct {
 	max int64 // bytes
 
+	// decoding bounds how many spans are filled at once: more would only share
+	// the processors. It is not one for all caches, as the source of a span may
+	// be a reader itself, which waits for spans of another cache.
+	decoding chan struct{}
+
 	mu    sync.Mutex
 	used  int64 // bytes of spans in order
 	spans map[spanKey]*list.Element
@@ -26,11 +31,14 @@ type spanKey struct {
 	number int
 }
 
+// maxDecoding is how many spans of one cache are filled at once.
+const maxDecoding = 4
+
 // NewCache gives a cache that holds at most size bytes, or one span where
 // that is more. Besides, spans that are being read are held as long as that
 // takes.
 func NewCache(size int64) *Cache {
-	return &Cache{max: size, spans: map[spanKey]*list.Element{}, order: list.New()}
+	return &Cache{max: size, decoding: make(chan struct{}, maxDecoding), spans: map[spanKey]*list.Element{}, order: list.New()}
 }
 
 // Used is how many bytes the cache holds.

@@ -146,15 +146,11 @@ func (r *Reader) fail(off int64, err error) error {
 	return &DataError{Blob: r.src.ID(), Offset: off, Err: err}
 }
 
-// decoding bounds how many spans are decoded at once, in all readers: more
-// would only share the processors.
-var decoding = make(chan struct{}, 8)
-
 // fill decodes a span, checks each part of it and hands it out at once, so
 // that a reader waits only for what it asked for.
 func (r *Reader) fill(ix *toc.Index, sp toc.Span, s *span) {
-	decoding <- struct{}{}
-	defer func() { <-decoding }()
+	r.cache.decoding <- struct{}{}
+	defer func() { <-r.cache.decoding }()
 	defer r.cache.release(s)
 	fill := r.fillBlocks
 	if ix.Info().Codec.Chunked() {

@@ -1,0 +1,66 @@
+package overlay
+
+import (
+	"fmt"
+
+	"mica/layerstore/toc"
+)
+
+// A pendingLink is a hard link whose target had not come yet.
+type pendingLink struct {
+	path, target string
+}
+
+// maxLinkPasses is how often what is pending is gone through: once is enough
+// unless a target's path goes through symlinks that are hard links themselves.
+const maxLinkPasses = 4
+
+// linkPending makes the links that came before their targets, those first that
+// others refer to.
+func (m *merger) linkPending() error {
+	for range maxLinkPasses {
+		links := m.pending
+		if len(links) == 0 {
+			return nil
+		}
+		m.pending = nil
+		for _, i := range targetsFirst(links) {
+			l := links[i]
+			if err := m.place(&toc.Entry{Path: l.path, Type: toc.Hardlink, Link: l.target}); err != nil {
+				return fmt.Errorf("%q: %w", l.path, err)
+			}
+		}
+		if len(m.pending) == len(links) {
+			break
+		}
+	}
+	if len(m.pending) > 0 {
+		l := m.pending[0]
+		return fmt.Errorf("%q: hard link to %q, which is in no layer", l.path, l.target)
+	}
+	return nil
+}
+
+// targetsFirst gives the numbers of links in an order in which a link that
+// another one refers to by its path comes before it. Of links that go round it
+// gives any order.
+func targetsFirst(links []pendingLink) []int {
+	byPath := make(map[string]int, len(links)) // the last of a path wins
+	for i, l := range links {
+		byPath[l.path] = i
+	}
+	order := make([]int, 0, len(links))
+	seen := make([]bool, len(links))
+	var chain []int
+	for i := range links {
+		for ok := true; ok && !seen[i]; i, ok = byPath[links[i].target] {
+			seen[i] = true
+			chain = append(chain, i)
+		}
+		for len(chain) > 0 {
+			order = append(order, chain[len(chain)-1])
+			chain = chain[:len(chain)-1]
+		}
+	}
+	return order
+}

@@ -42,9 +42,9 @@ func (p *pass) scanArchive(ctx context.Context, store *Store, src *chunkReader) 
 }
 
 // indexMember makes the index of a layer that is not compressed out of its
-// bytes; of anything else it makes nothing. It may leave some bytes unread.
-// It says whether there is an index now. archive is the key of the index whose lock is held: a name until it is known
-// which layer it is.
+// bytes, and says whether it did; of anything else it makes nothing. It may
+// leave some bytes unread. archive is the key of the index whose lock is held:
+// a name until it is known which layer it is.
 func (s *Store) indexMember(r io.Reader, size int64, archive string) (made bool, err error) {
 	head := make([]byte, 512)
 	if size%512 != 0 || size < 1024 {

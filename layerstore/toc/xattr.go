@@ -32,8 +32,12 @@ const (
 	rankLocal  // added if it is of this entry alone
 )
 
-// maxGlobalXattrs bounds what one header can add to each of many entries.
-const maxGlobalXattrs = 64
+// maxGlobalXattrs and maxGlobalBytes, of names and values, bound what one
+// header can add to each of many entries.
+const (
+	maxGlobalXattrs = 64
+	maxGlobalBytes  = 4 << 10
+)
 
 // Names of access control lists, as the kernel has them.
 const (
@@ -58,8 +62,12 @@ func (s *scanner) addXattr(r *records, key, value []byte) error {
 		r.xattrs = slices.DeleteFunc(r.xattrs, func(old xattrRecord) bool {
 			return old.name == x.name && old.rank == x.rank
 		})
-		if len(r.xattrs) == maxGlobalXattrs {
-			return fmt.Errorf("global PAX headers set more than %d extended attributes", maxGlobalXattrs)
+		size := len(x.name) + len(x.value)
+		for _, old := range r.xattrs {
+			size += len(old.name) + len(old.value)
+		}
+		if len(r.xattrs) == maxGlobalXattrs || size > maxGlobalBytes {
+			return fmt.Errorf("global PAX headers set more than %d extended attributes or %d bytes of them", maxGlobalXattrs, maxGlobalBytes)
 		}
 	}
 	r.xattrs = append(r.xattrs, x)

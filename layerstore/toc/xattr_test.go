@@ -127,6 +127,7 @@ func TestXattrLimits(t *testing.T) {
 		{"value too long", tarOf(tarPAX("SCHILY.xattr.user.a", strings.Repeat("v", 64<<10+1)), tarZero), "beyond what Linux can hold"},
 		{"too many names", tarOf(tarPAX(many...), tarZero), "beyond what Linux can hold"},
 		{"too many global ones", tarOf(tarGlobal(global...), tarZero), "more than 64 extended attributes"},
+		{"too large global ones", tarOf(tarGlobal("SCHILY.xattr.user.a", strings.Repeat("v", 4000)), tarGlobal("SCHILY.xattr.user.b", strings.Repeat("v", 100))), "or 4096 bytes"},
 	} {
 		if _, _, err := scanAll(tt.layer); !isFormatError(err) || !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: %v, want a *FormatError with %q", tt.about, err, tt.err)

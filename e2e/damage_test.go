@@ -210,20 +210,22 @@ func cacheFiles(t *testing.T, h *host) []string {
 	return files
 }
 
-// TestKilledServer kills a server without mercy: umount works, and so does a
+// TestKilledMount kills all that serves a mount: umount works, and so does a
 // mount at the same place, with or without umount.
-func TestKilledServer(t *testing.T) {
+func TestKilledMount(t *testing.T) {
 	h := newHost(t)
 	layout := filepath.Join(h.dir, "oci")
 	writeDamaged(t, layout, gzipped)
 	dir := h.mount(layout)
 	want := mustReadTree(t, dir)
 	kill := func() {
-		pid := h.server(dir)
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		p, err := processesIn(h.mica("mounts", "--format", "json"), dir)
+		if err != nil {
 			t.Fatal(err)
 		}
-		until(t, "the server ends", func() bool { return ended(pid) })
+		if err := p.kill(); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := os.ReadFile(filepath.Join(dir, "etc/passwd")); !errors.Is(err, unix.ENOTCONN) {
 			t.Errorf("read after the kill: %v, want ENOTCONN", err)
 		}

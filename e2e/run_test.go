@@ -202,26 +202,49 @@ func (h *host) umount(dir string) {
 // server gives the process that serves a mount.
 func (h *host) server(dir string) (pid int) {
 	h.t.Helper()
-	pid, err := serverIn(h.mica("mounts", "--format", "json"), dir)
+	m, err := processesIn(h.mica("mounts", "--format", "json"), dir)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return pid
+	return m.Server
 }
 
-// serverIn looks for the server of a mount in what mica mounts --format json printed.
-func serverIn(out, dir string) (pid int, err error) {
-	var mounts []struct {
-		Dir string `json:"dir"`
-		PID int    `json:"pid"`
-	}
-	if err := json.Unmarshal([]byte(out), &mounts); err != nil {
-		return 0, fmt.Errorf("mounts --format json: %w in %s", err, out)
-	}
-	for _, m := range mounts {
-		if m.Dir == dir && m.PID > 0 {
-			return m.PID, nil
+// processes are those of a mount, by number.
+type processes struct {
+	Server int `json:"pid"`
+	Holder int `json:"holder"` // 0 if there is none
+}
+
+// kill kills them, as kill -9 does, and waits until they are gone. What starts
+// the server again goes first.
+func (p processes) kill() error {
+	for _, pid := range []int{p.Holder, p.Server} {
+		if pid == 0 {
+			continue
+		}
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			return err
+		}
+		if !waitFor(func() bool { return ended(pid) }) {
+			return fmt.Errorf("process %d outlives its kill", pid)
 		}
 	}
-	return 0, fmt.Errorf("mounts --format json: no %s with a pid in %s", dir, out)
+	return nil
+}
+
+// processesIn looks for a mount in what mica mounts --format json printed.
+func processesIn(out, dir string) (processes, error) {
+	var mounts []struct {
+		Dir string `json:"dir"`
+		processes
+	}
+	if err := json.Unmarshal([]byte(out), &mounts); err != nil {
+		return processes{}, fmt.Errorf("mounts --format json: %w in %s", err, out)
+	}
+	for _, m := range mounts {
+		if m.Dir == dir && m.Server > 0 {
+			return m.processes, nil
+		}
+	}
+	return processes{}, fmt.Errorf("mounts --format json: no %s with a pid in %s", dir, out)
 }

@@ -31,7 +31,8 @@ var update = flag.Bool("update", false, "write what the programs print into the 
 //	wait-exit PID                  waits until a process has ended
 //	status N COMMAND...            runs and exits with that status
 //	server DIR VAR                 the process that serves a mount, into an environment variable
-//	kill-server DIR                kills it, as kill -9 does, and waits until it is gone
+//	kill-server DIR                kills it, as kill -9 does, and waits until another one serves
+//	kill-mount DIR                 kills it and its holder, and waits until they are gone
 //	flip FILE OFFSET               inverts the bits of a byte; an offset below zero counts from the end
 //	as-user COMMAND...             runs as an ordinary user with a home of its own
 //
@@ -69,6 +70,7 @@ func TestScripts(t *testing.T) {
 			"status":         status,
 			"server":         serverOf,
 			"kill-server":    killServer,
+			"kill-mount":     killMount,
 			"flip":           flip,
 			"as-user":        asUser,
 		},
@@ -271,26 +273,36 @@ func serverOf(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: server DIR VAR")
 	}
-	ts.Setenv(args[1], strconv.Itoa(scriptServer(ts, args[0])))
+	ts.Setenv(args[1], strconv.Itoa(scriptProcesses(ts, args[0]).Server))
 }
 
 func killServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: kill-server DIR")
 	}
-	pid := scriptServer(ts, args[0])
-	ts.Check(unix.Kill(pid, unix.SIGKILL))
-	waitScript(ts, "the server ends", func() bool { return ended(pid) })
+	p := scriptProcesses(ts, args[0])
+	ts.Check(unix.Kill(p.Server, unix.SIGKILL))
+	waitScript(ts, "another server serves", func() bool {
+		now := scriptProcesses(ts, args[0])
+		return now.Server != p.Server && now.Holder == p.Holder
+	})
 }
 
-func scriptServer(ts *testscript.TestScript, dir string) int {
+func killMount(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: kill-mount DIR")
+	}
+	ts.Check(scriptProcesses(ts, args[0]).kill())
+}
+
+func scriptProcesses(ts *testscript.TestScript, dir string) processes {
 	cmd := exec.Command(filepath.Join(binDir(), "mica"), "mounts", "--format", "json")
 	cmd.Env = append(os.Environ(), hostEnv(ts.Getenv("HOME"))...)
 	out, err := output(cmd)
 	ts.Check(err)
-	pid, err := serverIn(out, ts.MkAbs(dir))
+	p, err := processesIn(out, ts.MkAbs(dir))
 	ts.Check(err)
-	return pid
+	return p
 }
 
 func flip(ts *testscript.TestScript, neg bool, args []string) {

@@ -100,7 +100,7 @@ func TestVerifyNamesWhatCannotBeRead(t *testing.T) {
 	for _, codec := range []string{"plain", "gzip", "zstd"} {
 		t.Run(codec, func(t *testing.T) {
 			store := layerstore.Open(t.TempDir())
-			layers := []Layer{tarLayer(t, "", "other"), packedLayer(t, codec, 40, 100_000)}
+			layers := []Layer{tarLayer(t, "", "other"), packedLayer(t, codec, 24, 100_000)}
 			if v := verify(t, store, layers, VerifyOptions{}); !v.Sound() || v.Layers[1].Index != Made || v.Tree != Made {
 				t.Fatalf("the first time: %+v", v)
 			}
@@ -111,7 +111,7 @@ func TestVerifyNamesWhatCannotBeRead(t *testing.T) {
 			good := layers[1].Blob
 			r := rand.New(rand.NewPCG(1, 1))
 			some := false
-			for range 12 {
+			for range 7 {
 				at := []int64{r.Int64N(good.Size()), r.Int64N(good.Size())}
 				layers[1].Blob = &damagedSource{good, at}
 				v := verify(t, store, layers, VerifyOptions{})

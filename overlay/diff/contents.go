@@ -15,13 +15,22 @@ import (
 
 // readContents decides on the files that only their contents can tell apart.
 // They are read in the order in which they lie in the layers, so that no part
-// of a layer is decoded twice.
+// of a layer is decoded twice, and once however many names they have.
 func (c *comparison) readContents() error {
-	order := slices.Clone(c.unread)
-	slices.SortStableFunc(order, func(i, j int) int {
+	slices.SortStableFunc(c.unread, func(i, j int) int {
 		a, b := &c.changes[i], &c.changes[j]
 		return cmp.Or(comparePlaces(a.From, b.From), comparePlaces(a.To, b.To))
 	})
+	type pair struct{ from, to any }
+	first := map[pair]int{}
+	var order []int
+	for _, n := range c.unread {
+		files := pair{c.changes[n].From.ref, c.changes[n].To.ref}
+		if _, ok := first[files]; !ok {
+			first[files] = n
+			order = append(order, n)
+		}
+	}
 	g, ctx := errgroup.WithContext(c.ctx)
 	var next atomic.Int64
 	for range min(runtime.GOMAXPROCS(0), len(order)) {
@@ -40,7 +49,14 @@ func (c *comparison) readContents() error {
 			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, n := range c.unread {
+		same := first[pair{c.changes[n].From.ref, c.changes[n].To.ref}]
+		c.changes[n].What |= c.changes[same].What & Content
+	}
+	return nil
 }
 
 // readLen is how much of a file is read at once. Most files that differ do so
@@ -51,7 +67,8 @@ func comparePlaces(f, t *File) int {
 	return cmp.Or(cmp.Compare(f.place.layer, t.place.layer), cmp.Compare(f.place.layerOff, t.place.layerOff))
 }
 
-// sameContents compares two files of one size, through two buffers.
+// sameContents compares two files of one size, through two buffers. What is a
+// hole on both sides is not read: it may be longer than anybody can wait for.
 func sameContents(ctx context.Context, a, b Side, c *Change, x, y []byte) (bool, error) {
 	from, err := a.Open(ctx, c.From)
 	if err != nil {
@@ -63,21 +80,31 @@ func sameContents(ctx context.Context, a, b Side, c *Change, x, y []byte) (bool,
 		return false, err
 	}
 	defer to.Close()
-	for {
-		n, err := io.ReadFull(from, x)
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+	for off, size := int64(0), c.From.Size; ; {
+		next, err := from.NextData(off)
+		if err != nil {
 			return false, err
 		}
-		m, otherErr := io.ReadFull(to, y)
-		if otherErr != nil && otherErr != io.EOF && otherErr != io.ErrUnexpectedEOF {
-			return false, otherErr
-		}
-		if !bytes.Equal(x[:n], y[:m]) {
-			return false, nil
-		}
-		// Both have ended if one has: they gave the same.
+		other, err := to.NextData(off)
 		if err != nil {
+			return false, err
+		}
+		if off = min(next, other); off >= size {
 			return true, nil
 		}
+		n := min(readLen, size-off)
+		k, err := from.ReadAt(x[:n], off)
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		l, err := to.ReadAt(y[:n], off)
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		// Less than asked for is of a file that has shrunk since.
+		if !bytes.Equal(x[:k], y[:l]) || int64(k) < n {
+			return false, nil
+		}
+		off += n
 	}
 }

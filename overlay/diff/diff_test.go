@@ -169,6 +169,47 @@ func TestCompareReadsOnlyWhatItMust(t *testing.T) {
 	}
 }
 
+// Holes are not read: two files of more of them than could ever be read are
+// soon compared.
+func TestCompareHoles(t *testing.T) {
+	sparse := func(path string, layerOff, at int64) toc.Entry {
+		return toc.Entry{Path: path, Type: toc.Regular, Mode: 0o644, Size: 1 << 60, Off: layerOff, Sparse: []toc.Extent{{Off: at, Len: 3}}}
+	}
+	a := imageOf(t, testLayer{"sha256:a", []toc.Entry{sparse("same", 0, 1<<50), sparse("moved", 0, 1<<50), sparse("other", 0, 1<<50)}, "abcabcxyz"})
+	b := imageOf(t, testLayer{"sha256:b", []toc.Entry{sparse("same", 3, 1<<50), sparse("moved", 3, 1<<40), sparse("other", 6, 1<<50)}, "abcabcxyz"})
+	if d := cmp.Diff([]string{"M moved content", "M other content"}, compare(t, a, b, "", 0)); d != "" {
+		t.Errorf("Compare (-want +got):\n%s", d)
+	}
+	for _, size := range []int64{0, 1 << 30} {
+		dir, other := t.TempDir(), t.TempDir()
+		for _, at := range []string{dir, other} {
+			f, err := os.Create(filepath.Join(at, "f"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteAt([]byte(at), size); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(f.Truncate(size+1<<30), f.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := cmp.Diff([]string{"M f content"}, compare(t, Directory(dir), Directory(other), "", Mtime)); d != "" {
+			t.Errorf("Compare (-want +got):\n%s", d)
+		}
+	}
+}
+
+// All names of a file differ if it does.
+func TestCompareHardLinks(t *testing.T) {
+	link := toc.Entry{Path: "a/link", Type: toc.Hardlink, Link: "file"}
+	a := imageOf(t, testLayer{"sha256:a", []toc.Entry{file("file", 0, 3), link}, "abc"})
+	b := imageOf(t, testLayer{"sha256:b", []toc.Entry{file("file", 0, 3), link}, "xyz"})
+	if d := cmp.Diff([]string{"M a/link content", "M file content"}, compare(t, a, b, "", 0)); d != "" {
+		t.Errorf("Compare (-want +got):\n%s", d)
+	}
+}
+
 func TestComparePath(t *testing.T) {
 	a := imageOf(t, testLayer{"sha256:a", []toc.Entry{file("d/x", 0, 1), file("e", 0, 1)}, "ab"})
 	b := imageOf(t, testLayer{"sha256:b", []toc.Entry{file("d/x", 1, 1), file("e", 1, 1)}, "ab"})

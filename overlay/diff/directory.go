@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -129,7 +128,28 @@ func pathError(op, at string, err error) error {
 	return &os.PathError{Op: op, Path: at, Err: err}
 }
 
-func (s directory) Open(_ context.Context, f *File) (io.ReadCloser, error) {
+func (s directory) Open(_ context.Context, f *File) (Contents, error) {
 	// What was a regular file when it was looked at may be a FIFO now.
-	return os.OpenFile(f.ref.(string), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	file, err := os.OpenFile(f.ref.(string), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &fileContents{file, f.Size}, nil
+}
+
+// fileContents are those of a file on disk.
+type fileContents struct {
+	*os.File
+	size int64
+}
+
+func (c *fileContents) NextData(off int64) (int64, error) {
+	at, err := unix.Seek(int(c.Fd()), off, unix.SEEK_DATA)
+	switch err {
+	case nil:
+		return at, nil
+	case unix.ENXIO:
+		return c.size, nil
+	}
+	return off, nil // a filesystem that does not tell
 }

@@ -17,8 +17,17 @@ type Side interface {
 	Lstat(path string) (*File, error)
 	// ReadDir gives what is in a directory, sorted by the bytes of the names.
 	ReadDir(dir *File) ([]*File, error)
-	// Open gives the contents of a regular file.
-	Open(ctx context.Context, f *File) (io.ReadCloser, error)
+	// Open gives the contents of a regular file, to be read as long as ctx lasts.
+	Open(ctx context.Context, f *File) (Contents, error)
+}
+
+// Contents are the bytes of a regular file. Close them.
+type Contents interface {
+	io.ReaderAt
+	io.Closer
+	// NextData gives the first offset from off on that is not in a hole, the
+	// size of the file if there is none.
+	NextData(off int64) (int64, error)
 }
 
 // A File is one name of a Side and all that is compared but its contents.

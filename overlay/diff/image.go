@@ -2,7 +2,7 @@ package diff
 
 import (
 	"context"
-	"io"
+	"errors"
 
 	"mica/overlay"
 )
@@ -61,22 +61,28 @@ func (s image) file(name string, a overlay.Attr) (f *File, err error) {
 	return f, err
 }
 
-func (s image) Open(ctx context.Context, f *File) (io.ReadCloser, error) {
-	return &imageReader{ctx: ctx, view: s.view, id: f.ref.(overlay.NodeID)}, nil
+func (s image) Open(ctx context.Context, f *File) (Contents, error) {
+	return &imageContents{ctx: ctx, view: s.view, id: f.ref.(overlay.NodeID), size: f.Size}, nil
 }
 
-// An imageReader reads a file of an image from front to back.
-type imageReader struct {
-	ctx  context.Context // of the call that reads all of it
+// imageContents are those of a file of an image.
+type imageContents struct {
+	ctx  context.Context // of Open
 	view *overlay.View
 	id   overlay.NodeID
-	off  int64
+	size int64
 }
 
-func (r *imageReader) Read(p []byte) (int, error) {
-	n, err := r.view.ReadAt(r.ctx, r.id, p, r.off)
-	r.off += int64(n)
-	return n, err
+func (c *imageContents) ReadAt(p []byte, off int64) (int, error) {
+	return c.view.ReadAt(c.ctx, c.id, p, off)
 }
 
-func (r *imageReader) Close() error { return nil }
+func (c *imageContents) NextData(off int64) (int64, error) {
+	at, err := c.view.SeekData(c.id, off)
+	if errors.Is(err, overlay.ErrPastEnd) {
+		return c.size, nil
+	}
+	return at, err
+}
+
+func (c *imageContents) Close() error { return nil }

@@ -120,7 +120,7 @@ func readAll(ctx context.Context, s Side, f *File) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, maxText))
+	return io.ReadAll(io.NewSectionReader(r, 0, maxText))
 }
 
 func isText(b []byte) bool { return bytes.IndexByte(b[:min(len(b), sniffText)], 0) < 0 }

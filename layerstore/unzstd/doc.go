@@ -17,10 +17,8 @@
 //     by an error that concerns it, but for the frame's content size and checksum.
 //   - Output lies in history, contiguous for each block; Read copies it out
 //     before the next block is decoded.
-//   - The distance of a match is checked in three places: against zero and
-//     what is at hand in history's current generation by the loop over the
-//     sequences, all else by Reader.farMatch, against the window's size by
-//     Reader.batch.
+//   - The distance of each match is checked by Reader.farMatch, but of those
+//     that fastExecute finds to be short enough for none of its rules.
 //   - What fast.go does is what its plain twins do; tests and a fuzz test hold
 //     the two against each other.
 package unzstd

@@ -103,45 +103,103 @@ func closeStream(b *backBits, s uint64, end unsafe.Pointer) {
 	b.left = 8*int(uintptr(end)-uintptr(unsafe.Pointer(&b.in[0]))) - bits.TrailingZeros64(s)
 }
 
-// seqBits is how many bits of input there must be to begin a sequence in the
-// fast loop: it uses up at most 88 (distance 30, lengths 16 each, states 9, 9 and 8), and
-// looks at words that begin at most 7+64 before what is left.
-const seqBits = 88 + 8 + 64
+// Of the bits that one load gives, at most wordBits are known to be new. seqBits is how many
+// bits of input there must be to begin a sequence in the fast loop, so that
+// there are eight bytes before the next.
+const (
+	wordBits = 57
+	seqBits  = 64 + wordBits
+)
 
 // fastRead decodes sequences as plainNext does, not the block's last one, while there is input in
-// plenty. It gives how many, and how far back the farthest match lies.
-func (s *sequenceReader) fastRead(batch []sequence) (n int, far uint32) {
+// plenty and none has more than wordBits. It gives how many.
+func (s *sequenceReader) fastRead(batch []sequence) int {
 	b := &s.bits
 	if b.left < seqBits {
-		return 0, 0
+		return 0
 	}
 	in, left := unsafe.Pointer(&b.in[0]), b.left
-	// States are in range of their tables: see fseTable.
-	litTab := unsafe.Pointer(&s.tables[litLenTable].entries)
-	distTab := unsafe.Pointer(&s.tables[distTable].entries)
-	matchTab := unsafe.Pointer(&s.tables[matchTable].entries)
-	lit, dist, match := s.states[litLenTable], s.states[distTable], s.states[matchTable]
-	rep0, rep1, rep2 := s.reps[0], s.reps[1], s.reps[2]
+	tables := unsafe.Pointer(s.tables)
+	litState, distState, matchState := uint(s.states[litLenTable]), uint(s.states[distTable]), uint(s.states[matchTable])
+	n := 0
+	// The compiler arranges what it inlines badly: in this loop nothing is called.
 	for n < len(batch) && left >= seqBits {
-		w := nextBits(in, left)
-		nd, nm, nl := dist.extra(), match.extra(), lit.extra()
-		d := dist.base() + uint32(w>>1>>(63-nd))
-		w <<= nd
-		m := match.base() + uint32(w>>1>>(63-nm))
-		w <<= nm
-		left -= int(nd + nm)
-		// At least 57 bits have been there.
-		if nd+nm+nl > 57 {
-			w = nextBits(in, left)
+		dist := *(*uint64)(unsafe.Add(tables, distTable*sizeofTable+offsetofEntries+uintptr(distState)*8))
+		match := *(*uint64)(unsafe.Add(tables, matchTable*sizeofTable+offsetofEntries+uintptr(matchState)*8))
+		lit := *(*uint64)(unsafe.Add(tables, litLenTable*sizeofTable+offsetofEntries+uintptr(litState)*8))
+		sum := dist + match + lit
+		used := uint(uint8(sum)) + uint(uint8(sum>>8))
+		if used > wordBits {
+			break
 		}
-		l := lit.base() + uint32(w>>1>>(63-nl))
-		left -= int(nl)
+		w := *(*uint64)(unsafe.Add(in, int(uint(left+7)>>3)-8))
+		w <<= -left & 7
+		w = w >> 1 >> (^used & 63)
+		left -= int(used)
+
+		distState = uint(w)&uint(ones[dist&63]) + uint(uint16(dist>>16))
+		w >>= dist & 63
+		matchState = uint(w)&uint(ones[match&63]) + uint(uint16(match>>16))
+		w >>= match & 63
+		litState = uint(w)&uint(ones[lit&63]) + uint(uint16(lit>>16))
+		w >>= lit & 63
+
+		q := &batch[n]
+		n++
+		q.lits = uint32(w)&ones[lit>>8&63] + uint32(lit>>32)
+		w >>= lit >> 8 & 63
+		q.match = uint32(w)&ones[match>>8&63] + uint32(match>>32)
+		w >>= match >> 8 & 63
+		q.value = uint32(w) + uint32(dist>>32)
+	}
+	b.left = left
+	s.states = [3]uint32{litLenTable: uint32(litState), distTable: uint32(distState), matchTable: uint32(matchState)}
+	return n
+}
+
+const (
+	sizeofTable     = unsafe.Sizeof(fseTable{})
+	offsetofEntries = unsafe.Offsetof(fseTable{}.entries)
+)
+
+// ones are as many set bits as the index says, for up to 32.
+var ones = func() (m [64]uint32) {
+	for i := range m {
+		m[i] = uint32(uint64(1)<<min(i, 32) - 1)
+	}
+	return m
+}()
+
+// fastExecute executes sequences as plainExecute does, until one is wrong, or its match not
+// near. It gives how many; of the next one whose match is far, all but the match is done, and that
+// one's distance is given. limit is at least slack before the ring's end.
+func (r *Reader) fastExecute(batch []sequence, limit int) (n, dist int, isFar bool) {
+	h := &r.history
+	ring := unsafe.Pointer(unsafe.SliceData(h.ring))
+	to, near := unsafe.Add(ring, h.pos), uintptr(unsafe.Add(ring, r.near(limit)))
+	// All literals have slack after them.
+	lit := unsafe.Pointer(unsafe.SliceData(r.lits))
+	litsLeft, room := len(r.lits), limit-h.pos
+	rep0, rep1, rep2 := r.reps[0], r.reps[1], r.reps[2]
+	for ; n < len(batch); n++ {
+		q := &batch[n]
+		lits, match, d := int(q.lits), int(q.match), q.value
+		if lits > litsLeft || lits+match > room {
+			break
+		}
+		litsLeft -= lits
+		room -= lits + match
+		copy16(to, lit)
+		if lits > 16 {
+			copyFar(unsafe.Add(to, 16), unsafe.Add(lit, 16), lits-16)
+		}
+		lit, to = unsafe.Add(lit, lits), unsafe.Add(to, lits)
 
 		if d > 3 {
 			d -= 3
 			rep2, rep1, rep0 = rep1, rep0, d
 		} else {
-			if l == 0 {
+			if lits == 0 {
 				d++
 			}
 			switch d {
@@ -158,82 +216,32 @@ func (s *sequenceReader) fastRead(batch []sequence) (n int, far uint32) {
 				rep2, rep1, rep0 = rep1, rep0, d
 			}
 		}
-		far = max(far, d)
-		q := &batch[n]
-		q.lits, q.match, q.dist = l, m, d
-		n++
-
-		w = nextBits(in, left)
-		sl, sm, sd := lit.stateBits(), match.stateBits(), dist.stateBits()
-		left -= int(sl + sm + sd)
-		lit = at(litTab, lit.next()+uint32(w>>1>>(63-sl)))
-		w <<= sl
-		match = at(matchTab, match.next()+uint32(w>>1>>(63-sm)))
-		w <<= sm
-		dist = at(distTab, dist.next()+uint32(w>>1>>(63-sd)))
-	}
-	b.left = left
-	s.states = [3]entry{litLenTable: lit, distTable: dist, matchTable: match}
-	s.reps[0], s.reps[1], s.reps[2] = rep0, rep1, rep2
-	return n, far
-}
-
-// nextBits is the next at least 57 bits, highest first. left is at least 64.
-func nextBits(in unsafe.Pointer, left int) uint64 {
-	return before(unsafe.Add(in, (left+7)>>3)) << (-left & 7)
-}
-
-// at is the entry of a state.
-func at(table unsafe.Pointer, state uint32) entry {
-	return *(*entry)(unsafe.Add(table, uintptr(state)*8))
-}
-
-// fastExecute executes sequences as plainExecute does, as long as they are
-// right and their matches near. It gives how many. limit is at least slack before the ring's end.
-func (r *Reader) fastExecute(batch []sequence, limit int) int {
-	h := &r.history
-	ring := unsafe.Pointer(unsafe.SliceData(h.ring))
-	to, near := unsafe.Add(ring, h.pos), unsafe.Add(ring, r.near())
-	// All literals have slack after them.
-	lit := unsafe.Pointer(unsafe.SliceData(r.lits))
-	litsLeft := uintptr(len(r.lits))
-	room := uintptr(limit - h.pos)
-	n := 0
-	for ; n < len(batch); n++ {
-		q := &batch[n]
-		lits, match, dist := uintptr(q.lits), uintptr(q.match), uintptr(q.dist)
 		// A distance of 0 wraps.
-		if lits > litsLeft || lits+match > room || dist-1 >= uintptr(to)-uintptr(near)+lits {
+		if uintptr(d)-1 >= uintptr(to)-near {
+			dist, isFar = int(d), true
 			break
 		}
-		litsLeft -= lits
-		room -= lits + match
-		copy16(to, lit)
-		if lits > 16 {
-			copyFar(unsafe.Add(to, 16), unsafe.Add(lit, 16), lits-16)
-		}
-		lit = unsafe.Add(lit, lits)
-		to = unsafe.Add(to, lits)
-		from := unsafe.Add(to, -int(dist))
+		from := unsafe.Add(to, -int(d))
 		next := unsafe.Add(to, match)
-		if dist >= 16 {
+		if d >= 16 {
 			copy16(to, from)
 			copy16(unsafe.Add(to, 16), unsafe.Add(from, 16))
 			if match > 32 {
 				copyFar(unsafe.Add(to, 32), unsafe.Add(from, 32), match-32)
 			}
 		} else {
-			copyNear(to, from, next, dist)
+			copyNear(to, from, next, int(d))
 		}
 		to = next
 	}
 	h.pos = int(uintptr(to) - uintptr(ring))
-	r.lits = r.lits[uintptr(len(r.lits))-litsLeft:]
-	return n
+	r.lits = r.lits[len(r.lits)-litsLeft:]
+	r.reps = [3]uint32{rep0, rep1, rep2}
+	return n, dist, isFar
 }
 
 // copyFar copies n bytes and up to 31 more. The source begins at least 16 before, or lies elsewhere.
-func copyFar(to, from unsafe.Pointer, n uintptr) {
+func copyFar(to, from unsafe.Pointer, n int) {
 	for last := unsafe.Add(to, n); uintptr(to) < uintptr(last); {
 		copy16(to, from)
 		copy16(unsafe.Add(to, 16), unsafe.Add(from, 16))
@@ -242,7 +250,7 @@ func copyFar(to, from unsafe.Pointer, n uintptr) {
 }
 
 // copyNear copies up to next, and up to 15 bytes more, from dist < 16 before.
-func copyNear(to, from, next unsafe.Pointer, dist uintptr) {
+func copyNear(to, from, next unsafe.Pointer, dist int) {
 	switch {
 	case dist >= 8:
 		for uintptr(to) < uintptr(next) {

@@ -9,24 +9,36 @@ type meaning struct {
 	extra uint8
 }
 
-// An entry of an FSE table: what a state means, and how to come to the next
-// state (RFC 8878 §4.1).
+// An entry of an FSE table tells what a state means, and how to come to the
+// next state (RFC 8878 §4.1). Three of them can be added, and the lower two
+// numbers of the sum are right.
 //
-//	bits 0–7    how many bits of input lead to the next state
-//	bits 8–15   how many extra bits follow
+//	bits 0–7    how many bits of input are added to the least next state, after the extra bits
+//	bits 8–15   how many extra bits the meaning has
 //	bits 16–31  the least next state
-//	bits 32–63  the least number that is meant
+//	bits 32–63  base of the meaning
 type entry uint64
+
+func newEntry(m meaning, next uint32, stateBits uint) entry {
+	return entry(stateBits) | entry(m.extra)<<8 | entry(next)<<16 | entry(m.base)<<32
+}
 
 func (e entry) stateBits() uint { return uint(e & 63) }
 func (e entry) extra() uint     { return uint(e >> 8 & 63) }
 func (e entry) next() uint32    { return uint32(e>>16) & 0xffff }
 func (e entry) base() uint32    { return uint32(e >> 32) }
 
+// nextState takes the bits that lead from the state of e to the next one.
+func (e entry) nextState(b *backBits) uint32 { return e.next() + b.take(e.stateBits()) }
+
+// meant takes the extra bits and gives what is meant.
+func (e entry) meant(b *backBits) uint32 { return e.base() + b.take(e.extra()) }
+
 // maxFSELog bounds the accuracy of all FSE tables.
 const maxFSELog = 9
 
-// fseTable is a decoding table. Whoever fills it fills the first 1<<log entries.
+// fseTable is a decoding table: its first 1<<log entries, none of which leads
+// to another one than these.
 type fseTable struct {
 	log     uint
 	entries [1 << maxFSELog]entry
@@ -114,17 +126,23 @@ func (t *fseTable) build(c *counts, meanings []meaning) {
 			}
 		}
 	}
-	for i, s := range entries {
-		m := meanings[s&0xff]
-		state := uint32(next[s&0xff])
-		next[s&0xff]++
+	for i := range entries {
+		s := entries[i] & 0xff
+		state := uint32(next[s])
+		next[s]++
 		n := c.log + 1 - uint(bits.Len32(state))
-		entries[i] = entry(n) | entry(m.extra)<<8 | entry(state<<n-size)<<16 | entry(m.base)<<32
+		entries[i] = newEntry(meanings[s], state<<n-size, n)
 	}
 }
 
 // single makes the table that always gives one meaning and uses no bits.
 func (t *fseTable) single(m meaning) {
 	t.log = 0
-	t.entries[0] = entry(m.extra)<<8 | entry(m.base)<<32
+	t.entries[0] = newEntry(m, 0, 0)
+}
+
+// copyOf makes the same table as u.
+func (t *fseTable) copyOf(u *fseTable) {
+	t.log = u.log
+	copy(t.entries[:1<<u.log], u.entries[:])
 }

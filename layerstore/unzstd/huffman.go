@@ -71,7 +71,7 @@ func readWeights(weights []uint8, in []byte) (int, error) {
 	for n = 0; n < len(weights); n++ {
 		e := t.entries[state]
 		weights[n] = uint8(e.base())
-		state, other = other, e.next()+b.take(e.stateBits())
+		state, other = other, e.nextState(&b)
 		if b.left < 0 {
 			if n++; n < len(weights) {
 				weights[n] = uint8(t.entries[state].base())

@@ -50,8 +50,7 @@ type Reader struct {
 	// What later blocks of the frame may take over.
 	reps      [3]uint32
 	described [numTables][]byte // how the stream has described tables; empty: not yet
-	tables    [3]*fseTable      // by sequenceKind: predefined or own
-	own       [3]fseTable
+	tables    [3]fseTable       // as in sequenceKinds
 	huff      huffTable
 
 	// Of the current block.

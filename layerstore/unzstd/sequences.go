@@ -3,7 +3,7 @@ package unzstd
 // A sequence is literals to copy, and a match to repeat after them.
 type sequence struct {
 	lits, match uint32 // lengths
-	dist        uint32 // how far back the match lies; 0 is an error
+	value       uint32 // what stands for the distance: see repeatedDist
 }
 
 // batchSize is how many sequences are decoded before they are executed: few
@@ -152,7 +152,7 @@ func (r *Reader) sequenceTable(k, mode int, b []byte) (int, error) {
 	kind := sequenceKinds[k]
 	switch mode {
 	case predefinedTable:
-		r.tables[k] = &kind.predefined
+		r.tables[k].copyOf(&kind.predefined)
 	case rleTable:
 		if len(b) == 0 {
 			return 0, fault("sequences are cut off")
@@ -161,15 +161,13 @@ func (r *Reader) sequenceTable(k, mode int, b []byte) (int, error) {
 			return 0, fault("sequences have a code without a meaning")
 		}
 		used = 1
-		r.own[k].single(kind.meanings[b[0]])
-		r.tables[k] = &r.own[k]
+		r.tables[k].single(kind.meanings[b[0]])
 	case fseCoded:
 		var err error
 		if used, err = r.counts.read(b, kind.maxLog, len(kind.meanings)-1); err != nil {
 			return 0, err
 		}
-		r.own[k].build(&r.counts, kind.meanings)
-		r.tables[k] = &r.own[k]
+		r.tables[k].build(&r.counts, kind.meanings)
 	}
 	r.points.replaced(k)
 	r.described[k] = append(append(r.described[k][:0], byte(mode)), b[:used]...)
@@ -179,27 +177,22 @@ func (r *Reader) sequenceTable(k, mode int, b []byte) (int, error) {
 // sequenceReader decodes sequences.
 type sequenceReader struct {
 	bits   backBits
-	tables *[3]*fseTable
-	states [3]entry // what the tables say of the current states
-	reps   *[3]uint32
-	plain  bool // without the fast loop
+	tables *[3]fseTable
+	states [3]uint32
 }
 
 // run decodes and executes n ≥ 1 sequences.
 func (r *Reader) run(bits backBits, n, limit int) error {
-	s := sequenceReader{bits: bits, tables: &r.tables, reps: &r.reps, plain: r.plain}
-	for k, t := range s.tables {
-		s.states[k] = t.entries[s.bits.take(t.log)]
+	s := sequenceReader{bits: bits, tables: &r.tables}
+	for k := range s.tables {
+		s.states[k] = s.bits.take(s.tables[k].log)
 	}
 	for n > 0 {
 		batch := r.batch[:min(n, batchSize)]
 		n -= len(batch)
-		far := s.read(batch, n == 0)
+		s.read(batch, n == 0, r.plain)
 		if s.bits.left < 0 {
 			return fault("sequences are cut off")
-		}
-		if far > uint32(r.history.window) {
-			return fault("match lies before the window")
 		}
 		if err := r.execute(batch, limit); err != nil {
 			return err
@@ -211,42 +204,36 @@ func (r *Reader) run(bits backBits, n, limit int) error {
 	return r.lastLiterals(limit)
 }
 
-// read fills batch, and says how far back the farthest match lies. After the
-// block's last sequence there are no further states.
-func (s *sequenceReader) read(batch []sequence, last bool) uint32 {
-	var n int
-	var far uint32
-	if !s.plain {
-		n, far = s.fastRead(batch)
+// read fills batch. After the block's last sequence there are no further states.
+func (s *sequenceReader) read(batch []sequence, last, plain bool) {
+	for n := 0; n < len(batch); {
+		if !plain {
+			n += s.fastRead(batch[n:])
+		}
+		if n < len(batch) {
+			batch[n] = s.plainNext(last && n == len(batch)-1)
+			n++
+		}
 	}
-	for i := n; i < len(batch); i++ {
-		batch[i] = s.plainNext(last && i == len(batch)-1)
-		far = max(far, batch[i].dist)
-	}
-	return far
 }
 
 // plainNext decodes a sequence.
 func (s *sequenceReader) plainNext(last bool) sequence {
-	lit, dist, match := s.states[litLenTable], s.states[distTable], s.states[matchTable]
+	lit, dist, match := s.entry(litLenTable), s.entry(distTable), s.entry(matchTable)
 	var q sequence
-	v := dist.base() + s.bits.take(dist.extra())
-	q.match = match.base() + s.bits.take(match.extra())
-	q.lits = lit.base() + s.bits.take(lit.extra())
-	q.dist = repeatedDist(s.reps, v, q.lits)
+	q.value = dist.meant(&s.bits)
+	q.match = match.meant(&s.bits)
+	q.lits = lit.meant(&s.bits)
 	if !last {
-		s.next(litLenTable)
-		s.next(matchTable)
-		s.next(distTable)
+		s.states[litLenTable] = lit.nextState(&s.bits)
+		s.states[matchTable] = match.nextState(&s.bits)
+		s.states[distTable] = dist.nextState(&s.bits)
 	}
 	return q
 }
 
-// next goes to a table's next state.
-func (s *sequenceReader) next(k int) {
-	e := s.states[k]
-	s.states[k] = s.tables[k].entries[e.next()+s.bits.take(e.stateBits())]
-}
+// entry is that of a table's current state.
+func (s *sequenceReader) entry(k int) entry { return s.tables[k].entries[s.states[k]] }
 
 // repeatedDist gives the distance that v means (RFC 8878 §3.1.1.5): 1 to 3 are the
 // last ones, shifted by one if there are no literals.
@@ -275,24 +262,32 @@ func repeatedDist(reps *[3]uint32, v, lits uint32) uint32 {
 // execute copies what the sequences of a batch say. limit is where in the ring
 // the largest block would end.
 func (r *Reader) execute(batch []sequence, limit int) error {
-	for {
+	for len(batch) > 0 {
 		if !r.plain {
-			batch = batch[r.fastExecute(batch, limit):]
+			n, dist, isFar := r.fastExecute(batch, limit)
+			batch = batch[n:]
+			if isFar {
+				if err := r.farMatch(dist, int(batch[0].match)); err != nil {
+					return err
+				}
+				batch = batch[1:]
+				continue
+			}
 		}
-		if len(batch) == 0 {
-			return nil
+		if len(batch) > 0 {
+			if err := r.plainExecute(batch[0], limit); err != nil {
+				return err
+			}
+			batch = batch[1:]
 		}
-		if err := r.plainExecute(batch[0], limit); err != nil {
-			return err
-		}
-		batch = batch[1:]
 	}
+	return nil
 }
 
 // plainExecute executes one sequence.
 func (r *Reader) plainExecute(q sequence, limit int) error {
 	h := &r.history
-	lits, match, dist := int(q.lits), int(q.match), int(q.dist)
+	lits, match := int(q.lits), int(q.match)
 	if lits > len(r.lits) {
 		return fault("block has too few literals")
 	}
@@ -302,11 +297,7 @@ func (r *Reader) plainExecute(q sequence, limit int) error {
 	copy(h.ring[h.pos:], r.lits[:lits])
 	h.pos += lits
 	r.lits = r.lits[lits:]
-	if dist == 0 || dist > h.pos-r.near() {
-		return r.farMatch(dist, match)
-	}
-	h.copyMatch(dist, match)
-	return nil
+	return r.farMatch(int(repeatedDist(&r.reps, q.value, q.lits)), match)
 }
 
 // lastLiterals copies what sequences have left over.
@@ -320,24 +311,26 @@ func (r *Reader) lastLiterals(limit int) error {
 	return nil
 }
 
-// near is the place in the ring from which on a match may lie that is just
-// copied: in the current generation, the current frame, and not before an open
-// Point, or the one that was resumed from.
-func (r *Reader) near() int {
+// near is the place in the ring from which on a match in a block that ends
+// at limit may just be copied: in the current generation, the current frame, the
+// window, and not before an open Point, or the one that was resumed from.
+func (r *Reader) near(limit int) int {
 	h := &r.history
-	return int(max(h.base, h.start, r.points.start()) - h.base)
+	return max(0, limit-h.window, int(max(h.start, r.points.start())-h.base))
 }
 
 const errBeforeFrame = fault("match lies before the frame's start")
 
-// farMatch executes a match that is not near.
+// farMatch executes any match.
 func (r *Reader) farMatch(dist, n int) error {
 	h := &r.history
 	from := h.out() - int64(dist)
-	if dist == 0 || from < h.start {
+	switch {
+	case dist > h.window:
+		return fault("match lies before the window")
+	case dist == 0 || from < h.start:
 		return errBeforeFrame
-	}
-	if !r.points.refer(from, n) {
+	case !r.points.refer(from, n):
 		return fault("match lies in a part of the window that the point does not have")
 	}
 	h.copyMatch(dist, n)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"mica/layerstore/toc"
 )
@@ -67,46 +69,52 @@ func TestHiddenWaste(t *testing.T) {
 	}
 }
 
-// Whatever the layers are, what is hidden and what the tree has is all there is.
-func TestHiddenWasteAddsUp(t *testing.T) {
+// randomHistory makes a few layers that add, replace, link and delete a few
+// paths, each at most once, and gives how many bytes their files hold.
+func randomHistory(r *rand.Rand) (layers []layer, total int64) {
 	names := []string{"a", "b", "a/c", "a/d", "b/c", "a/c/e", "f"}
-	checked := 0
-	for seed := range uint64(300) {
-		r := rand.New(rand.NewPCG(seed, 0))
-		var layers []layer
-		total := int64(0)
-		for range 1 + r.IntN(5) {
-			var l layer
-			had := map[string]bool{}
-			linkTo := ""
-			for range r.IntN(6) {
-				name := names[r.IntN(len(names))]
-				switch r.IntN(8) {
-				case 0:
-					l = append(l, whiteout(name))
-				case 1:
-					l = append(l, opaque(name))
-				case 2:
-					l = append(l, dir(name, 0o700))
-				case 3:
-					if linkTo != "" {
-						l = append(l, link(name+"-link", linkTo))
-					}
-				default:
-					if strings.Contains(name, "/") && had[name[:strings.LastIndexByte(name, '/')]] {
-						continue // a file and a directory of that name in one layer
-					}
-					size := r.Int64N(1000)
-					total += size
-					l = append(l, file(name, size))
-					had[name], linkTo = true, name
-				}
+	for range 1 + r.IntN(5) {
+		var l layer
+		had := []string{}
+		for range r.IntN(6) {
+			name := names[r.IntN(len(names))]
+			if slices.ContainsFunc(had, func(other string) bool {
+				return name == other || strings.HasPrefix(name, other+"/") || strings.HasPrefix(other, name+"/")
+			}) {
+				continue // of which a tar could make many things
 			}
-			layers = append(layers, l)
+			switch r.IntN(8) {
+			case 0:
+				l = append(l, whiteout(name))
+			case 1:
+				l = append(l, opaque(name))
+			case 2:
+				l = append(l, dir(name, 0o700))
+			case 3:
+				if len(had) > 0 {
+					l = append(l, link(name+"-link", had[r.IntN(len(had))]))
+				}
+			default:
+				size := 1 + r.Int64N(1000)
+				total += size
+				l = append(l, file(name, size))
+				had = append(had, name)
+			}
 		}
+		layers = append(layers, l)
+	}
+	return layers, total
+}
+
+// Whatever the layers are, what is hidden and what the tree shows is all there
+// is; and what Trace tells of all paths is the same.
+func TestHiddenWasteAddsUp(t *testing.T) {
+	checked := 0
+	for seed := range uint64(400) {
+		layers, total := randomHistory(rand.New(rand.NewPCG(seed, 0)))
 		tree, err := merge(t, layers...)
 		if err != nil {
-			continue // links to what the layer itself has replaced
+			continue // a link to what a directory of its layer has replaced
 		}
 		checked++
 		shown := int64(0)
@@ -115,7 +123,7 @@ func TestHiddenWasteAddsUp(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if a.Mode&0o170000 == 0o100000 {
+			if a.Mode&unix.S_IFMT == unix.S_IFREG {
 				shown += a.Size
 			}
 		}
@@ -127,8 +135,38 @@ func TestHiddenWasteAddsUp(t *testing.T) {
 		if w.Size != total || hidden+shown != total {
 			t.Errorf("seed %d: size %d, hidden %d, shown %d; the layers hold %d: %+v", seed, w.Size, hidden, shown, total, layers)
 		}
+
+		var paths []string
+		var sources []LayerSource
+		for _, l := range layers {
+			sources = append(sources, l)
+			for _, e := range l {
+				paths = append(paths, e.Path)
+			}
+		}
+		slices.Sort(paths)
+		paths = slices.Compact(paths)
+		versions, err := Trace(sources, paths)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wasted := int64(0)
+		for i, path := range paths {
+			last := Version{}
+			for _, v := range versions[i] {
+				wasted += v.Wasted
+				last = v
+			}
+			a, err := tree.Lstat(path)
+			if last.Shown != (err == nil) || err == nil && (a.Mode != last.Mode || a.Mode&unix.S_IFMT == unix.S_IFREG && a.Size != last.Size) {
+				t.Errorf("seed %d: Trace(%q) ends in %q; in the tree %+v, %v: %+v", seed, path, versionText(last), a, err, layers)
+			}
+		}
+		if wasted != hidden {
+			t.Errorf("seed %d: %d bytes wasted at all paths, hidden are %d: %+v", seed, wasted, hidden, layers)
+		}
 	}
-	if checked < 200 {
+	if checked < 300 {
 		t.Errorf("only %d of the histories could be merged", checked)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -313,14 +314,8 @@ func (t *Tree) TruePath(path string) (string, error) {
 		names = append(names, name)
 		id = parent
 	}
-	var b strings.Builder
-	for i := len(names) - 1; i >= 0; i-- {
-		b.WriteString(names[i])
-		if i > 0 {
-			b.WriteByte('/')
-		}
-	}
-	return b.String(), nil
+	slices.Reverse(names)
+	return strings.Join(names, "/"), nil
 }
 
 // nameIn gives the name of a node in the directory that it lies in.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -148,14 +149,12 @@ func (m *merger) dataSize(in uint32) (size int64) {
 
 // path gives the path of a dent.
 func (m *merger) path(d uint32) string {
-	if d == m.root {
-		return ""
+	var names []string
+	for ; d != m.root; d = m.dents[d].parent {
+		names = append(names, m.strings.nameAt(m.dents[d].name))
 	}
-	name := m.strings.nameAt(m.dents[d].name)
-	if parent := m.path(m.dents[d].parent); parent != "" {
-		return parent + "/" + name
-	}
-	return name
+	slices.Reverse(names)
+	return strings.Join(names, "/")
 }
 
 // isFileAfter says whether there was something but a directory at the path of a

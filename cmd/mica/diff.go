@@ -33,12 +33,12 @@ type diffFlags struct {
 func newDiff(std streams) *cobra.Command {
 	var f diffFlags
 	cmd := &cobra.Command{
-		Use:   "diff [flags] A B [PATH]",
+		Use:   "diff [flags] OLD NEW [PATH]",
 		Short: "Compare two images, or an image and a directory, by content",
-		Long: `Diff tells what must change in A for it to become B, everywhere or below PATH:
-A is added, D is deleted, M is modified. Each of the two is an IMAGE or a
-directory: a mount, an image that was unpacked. --at and --to-at take an image
-as it was after one of its layers.
+		Long: `Diff tells what has changed from OLD to NEW, everywhere or below PATH: A is what
+was added, D deleted, M modified. Each of the two is an IMAGE or a directory: a
+mount, an image that was unpacked. --at and --to-at take an image as it was
+after one of its layers.
 
 Files are compared by what they hold. They are read only if nothing else tells:
 layers that both images have are not. Permissions, owners, extended attributes,
@@ -62,9 +62,9 @@ With --format json the changes are an array of objects: path, change ("added",
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.at, "at", "", "take A as it was after layer `LAYER`: its number as in mica layers,\n-1 for all but the top one, or a pattern of the command that made it")
-	flags.StringVar(&f.toAt, "to-at", "", "the same for B, `LAYER` being one of its layers")
-	flags.StringSliceVar(&f.ignore, "ignore", []string{"mtime"}, "do not compare these, a list of `WORDS`; none compares all")
+	flags.StringVar(&f.at, "at", "", "take OLD as it was after layer `LAYER`: its number as in mica layers,\n-1 for all but the top one, or a pattern of the command that made it")
+	flags.StringVar(&f.toAt, "to-at", "", "take NEW as it was after layer `LAYER`")
+	flags.StringSliceVar(&f.ignore, "ignore", []string{"mtime"}, "do not compare these, a list of `WORDS` (default mtime); none compares all")
 	flags.BoolVar(&f.stat, "stat", false, "print how many bytes more or less each path has, what differs, and sums")
 	flags.BoolVarP(&f.unified, "unified", "u", false, "print patches of text files, which git apply and patch -p1 can read")
 	flags.BoolVar(&f.nameOnly, "name-only", false, "print paths alone")
@@ -81,17 +81,17 @@ func (f *diffFlags) complete(cmd *cobra.Command, args []string, word string) ([]
 	return f.completeImageThenPaths(cmd, args[1:], word)
 }
 
-func (f *diffFlags) run(cmd *cobra.Command, std streams, a, b, path string) (err error) {
+func (f *diffFlags) run(cmd *cobra.Command, std streams, oldRef, newRef, path string) (err error) {
 	ignore, err := f.ignored()
 	if err != nil {
 		return err
 	}
-	from, err := f.side(cmd.Context(), std, a, "at", f.at)
+	from, err := f.side(cmd.Context(), std, oldRef, "at", f.at)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, from.close()) }()
-	to, err := f.side(cmd.Context(), std, b, "to-at", f.toAt)
+	to, err := f.side(cmd.Context(), std, newRef, "to-at", f.toAt)
 	if err != nil {
 		return err
 	}
@@ -301,7 +301,7 @@ func signedSize(n int64) string {
 	return "0B"
 }
 
-// sharedLayers says how many layers of B are in A too.
+// sharedLayers says how many layers of the new image are in the old one too.
 func sharedLayers(from, to *diffSide) string {
 	if from.img == nil || to.img == nil {
 		return ""

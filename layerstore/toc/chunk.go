@@ -98,30 +98,38 @@ func (w *Writer) AddHeader(h Header, e *Entry) int {
 // ends before end.
 func (w *Writer) FinishChunks(end int64) {
 	n := len(w.sums) / chunkLen
+	var spans []pointRecord
 	out := int64(chunkStart)
 	for first := 0; first < n; {
 		c := getChunk(w.sums, first)
-		r := pointRecord{in: c.In, out: out, head: end, winOff: uint32(first)}
 		size, in := c.Len, c.In
 		last := first + 1
 		for ; last < n && last-first < maxChunks; last++ {
+			// A member that is shared is decoded once rather than twice.
 			c = getChunk(w.sums, last)
-			if most := int64(chunkRun); size+c.Len > most && (c.In != in || size+c.Len > MaxChunk) {
+			if size+c.Len > chunkRun && (c.In != in || size+c.Len > MaxChunk) {
 				break
 			}
 			size, in = size+c.Len, c.In
 		}
-		r.winLen = uint32(last - first)
-		for i := last; i < n; i++ {
-			// Members that are shared by chunks are short.
-			if c := getChunk(w.sums, i); c.In > in {
-				r.head = c.In
-				break
-			}
-		}
-		w.points = r.put(w.points)
+		spans = append(spans, pointRecord{in: getChunk(w.sums, first).In, out: out, winOff: uint32(first), winLen: uint32(last - first)})
 		out += size
 		first = last
+	}
+	// The last member of a span ends where the next one begins.
+	in := end
+	for i, s := n, len(spans); s > 0; i-- {
+		c := getChunk(w.sums, i-1)
+		if i < n && getChunk(w.sums, i).In > c.In {
+			in = getChunk(w.sums, i).In
+		}
+		if i == int(spans[s-1].winOff+spans[s-1].winLen) {
+			s--
+			spans[s].head = in
+		}
+	}
+	for _, s := range spans {
+		w.points = s.put(w.points)
 	}
 }
 

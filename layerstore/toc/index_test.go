@@ -202,6 +202,11 @@ func FuzzIndex(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	chunked, err := os.ReadFile(chunkIndex(f, chunkInfo(), []Chunk{{In: 10, Len: 100}, {In: 20, Skip: 5, Len: 1 << 20, File: NoFile}}, []Header{{In: 3, End: 10}}))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(chunked)
 	path := filepath.Join(f.TempDir(), "index")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fixSums(b)
@@ -216,20 +221,32 @@ func FuzzIndex(f *testing.F) {
 			return
 		}
 		defer ix.Close()
+		info := ix.Info()
 		for e, err := range ix.Entries() {
-			if err == nil && e.Type == Regular && e.DataLen() > ix.Info().LayerSize-e.Off {
-				t.Fatalf("entry %q: data [%d, +%d) outside of %d bytes", e.Path, e.Off, e.DataLen(), ix.Info().LayerSize)
+			if err == nil && e.Type == Regular && (e.Off < info.Start() || e.DataLen() > info.End()-e.Off) {
+				t.Fatalf("entry %q: data [%d, +%d) outside of [%d, %d)", e.Path, e.Off, e.DataLen(), info.Start(), info.End())
 			}
 		}
 		for range ix.Markers() {
 		}
-		end := int64(0)
+		for i := range min(ix.Headers(), 1000) {
+			ix.Header(i)
+		}
+		end := info.Start()
 		for i := range min(ix.Spans(), 1000) {
 			sp := ix.Span(i)
 			if sp.Out != end || sp.Len() <= 0 {
 				t.Fatalf("span %d: [%d, %d) after %d", i, sp.Out, sp.OutEnd, end)
 			}
 			end = sp.OutEnd
+			if info.Codec.Chunked() {
+				for _, c := range ix.Chunks(sp) {
+					if c.In < sp.In || c.In >= sp.InEnd || sp.InEnd > info.BlobSize || c.File != NoFile && c.File >= ix.Headers() {
+						t.Fatalf("span %d: %+v has the chunk %+v", i, sp, c)
+					}
+				}
+				continue
+			}
 			for b := range min(int(blocks(sp.Len())), 100) {
 				ix.Sum(sp, b)
 			}

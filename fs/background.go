@@ -52,7 +52,11 @@ func Background(cmd *exec.Cmd) (code int, err error) {
 			if err == nil {
 				return 0, cmd.Process.Release()
 			}
-			return exitCode(cmd.Wait())
+			code, err := exitCode(cmd.Wait())
+			if code == 0 && err == nil {
+				code = 1 // told to end before it served
+			}
+			return code, err
 		}
 	}
 }
@@ -69,9 +73,9 @@ func exitCode(err error) (int, error) {
 	return exit.ExitCode(), nil
 }
 
-// Ready is called by a server when its mount answers. If [Background] started
-// it, it leaves the terminal, has log as its standard output and error from now
-// on (nil for nowhere), and lets the starter end; the error is that the starter is
+// Ready is called by what [Background] has started when the mount answers. It
+// leaves the terminal, has log as its standard output and error from now on
+// (nil for nowhere), and lets the starter end; the error is that the starter is
 // gone, so that nobody would know of the mount. Else it does nothing.
 func Ready(log *os.File) error {
 	v := os.Getenv(readyEnv)
@@ -85,6 +89,9 @@ func Ready(log *os.File) error {
 	}
 	starter := os.NewFile(uintptr(fd), "starter")
 	defer starter.Close()
+	if _, err := unix.Setsid(); err != nil && err != unix.EPERM {
+		return os.NewSyscallError("setsid", err) // EPERM: we lead a session already
+	}
 	if err := leaveTerminal(log); err != nil {
 		return err
 	}
@@ -92,6 +99,8 @@ func Ready(log *os.File) error {
 	return err
 }
 
+// leaveTerminal lets go of the working directory and of what the process was
+// started with as standard streams; log takes their place.
 func leaveTerminal(log *os.File) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -100,9 +109,6 @@ func leaveTerminal(log *os.File) error {
 	defer null.Close()
 	if log == nil {
 		log = null
-	}
-	if _, err := unix.Setsid(); err != nil && err != unix.EPERM {
-		return os.NewSyscallError("setsid", err) // EPERM: we lead a session already
 	}
 	if err := os.Chdir("/"); err != nil {
 		return err

@@ -5,6 +5,15 @@
 //	/dev/fuse ─session: read→ request ─go-fuse: decode→ handlers ─→ View
 //	              ↑ one write a reply ←─ encode ←─ status ←──────────┘
 //
+// Two processes belong to a mount. The server answers. The holder has the
+// descriptor of /dev/fuse and what else a server needs open, and has another
+// server started when one dies; it is small, reads nothing, and knows no more
+// than to pass on what it keeps (held.go):
+//
+//	holder ─starts, passes on: device, INIT, state, log, the image's files→ server
+//	       ←"serving" · "drain", "resend"→
+//	       ←mica upgrade: a program to become
+//
 // One loop reads /dev/fuse and answers at once what needs no waiting: all
 // metadata, and reads whose bytes are decoded already. A read that must decode
 // or fetch goes to a bounded set of workers, so that it never holds up an ls.
@@ -15,7 +24,9 @@
 //     View, there are no file handles (OPEN and OPENDIR are answered ENOSYS,
 //     and the kernel opens by itself from then on), FORGET does nothing. A
 //     server that takes over the descriptor and the INIT request of a dead one
-//     goes on where that stopped ([Attach]).
+//     goes on where that stopped ([Held.Attach]).
+//   - A mount is served as long as its holder or its server lives. When both are
+//     gone, the kernel answers ENOTCONN by itself.
 //   - Nothing in the view changes while it is mounted, so that the kernel is
 //     told to keep names, attributes, symlinks, directories and data for ever:
 //     what was read once is not asked for again.

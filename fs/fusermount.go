@@ -126,13 +126,19 @@ func receiveFile(socket *os.File, name string) (*os.File, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("recvmsg", err)
 	}
-	msgs, err := unix.ParseSocketControlMessage(control[:n])
+	return fileOf(control[:n], name)
+}
+
+// fileOf gives the one descriptor in a control message of a unix socket.
+func fileOf(control []byte, name string) (*os.File, error) {
+	msgs, err := unix.ParseSocketControlMessage(control)
 	if err != nil || len(msgs) != 1 {
-		return nil, fmt.Errorf("fusermount3 gave no descriptor: %d messages, %v", len(msgs), err)
+		return nil, fmt.Errorf("no descriptor came: %d messages, %v", len(msgs), err)
 	}
 	fds, err := unix.ParseUnixRights(&msgs[0])
 	if err != nil || len(fds) != 1 {
-		return nil, fmt.Errorf("fusermount3 gave %d descriptors, %v", len(fds), err)
+		return nil, fmt.Errorf("%d descriptors came, %v", len(fds), err)
 	}
+	unix.CloseOnExec(fds[0])
 	return os.NewFile(uintptr(fds[0]), name), nil
 }

@@ -38,8 +38,9 @@ func (s *testServer) waiting() (n int) {
 // openGate lets all slow reads through.
 func (s *testServer) openGate() {
 	s.t.Helper()
-	var nothing any
-	s.ask("open gate", &nothing)
+	if err := os.WriteFile(s.gate, nil, 0o644); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // readSlow starts a program that reads the file "slow" past the page cache, so
@@ -88,57 +89,6 @@ func TestSlowReads(t *testing.T) {
 func interrupted(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGINT
-}
-
-// TestTakeOver kills servers while a read waits, and has others take the mount
-// over: to the reader, to an open directory and to an open file nothing happens.
-func TestTakeOver(t *testing.T) {
-	needFUSE(t)
-	dir := t.TempDir()
-	o := Options{AllowOther: true, Source: "mica"}
-	dev, err := attachDevice(dir, &o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dev.Close()
-	defer unix.Unmount(dir, unix.MNT_DETACH)
-	spec := serverSpec{Dir: dir, AllowOther: true, Attach: true}
-	s, err := tryServer(t, spec, dev)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	motd, err := os.Open(s.path("etc", "motd"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer motd.Close()
-
-	reader := s.readSlow()
-	for range 3 {
-		until(t, "the read waits", func() bool { return s.waiting() == 1 })
-		s.cmd.Process.Kill()
-		<-s.done
-		spec.Init = s.init
-		if s, err = tryServer(t, spec, dev); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := root.Readdirnames(-1); err != nil {
-		t.Errorf("directory opened before: %v", err)
-	}
-	b := make([]byte, 100)
-	if n, _ := motd.Read(b); string(b[:n]) != "hello\n" {
-		t.Errorf("file opened before reads %q", b[:n])
-	}
-	s.openGate()
-	if err := reader.Wait(); err != nil {
-		t.Errorf("the reader of three servers: %v", err)
-	}
 }
 
 // ended waits for the server's process and gives its error.

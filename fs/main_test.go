@@ -30,10 +30,10 @@ type serverSpec struct {
 	// As in Options.
 	Source, RuntimeDir              string
 	AllowOther, OwnServer, Nonempty bool
-	// Attach serves the descriptor that is the first extra file, as the
-	// successor of the server whose INIT request is Init, if that is not nil.
-	Attach bool
-	Init   []byte
+	// Hold has a holder started for the mount.
+	Hold bool
+	// Gate is a file that lets slow reads through when it is there.
+	Gate string
 
 	as *syscall.Credential // the server's user; nil for the test's own
 }
@@ -47,59 +47,87 @@ const self = "/proc/self/exe"
 const quickRace = "GORACE=atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
-	if spec := os.Getenv(serverEnv); spec != "" {
-		if err := serveSpec(spec); err != nil {
-			fmt.Fprintln(os.Stderr, "server:", err)
-			os.Exit(1)
+	if IsHolder() {
+		os.Exit(RunHolder())
+	}
+	held, err := Inherit()
+	if spec := os.Getenv(serverEnv); spec != "" && err == nil {
+		err = runSpec(spec, held)
+		if err == nil {
+			os.Exit(0)
 		}
-		os.Exit(0)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "server:", err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-// serveSpec mounts and obeys commands, a line each, on standard input; each is
-// answered by a line of JSON on standard output. The first line is the INIT request.
-func serveSpec(specJSON string) error {
+// runSpec serves, or has a holder have others do so.
+func runSpec(specJSON string, held *Held) error {
 	var spec serverSpec
 	if err := json.Unmarshal([]byte(specJSON), &spec); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	view := smallView()
 	o := Options{
 		Source: spec.Source, RuntimeDir: spec.RuntimeDir,
 		AllowOther: spec.AllowOther, OwnServer: spec.OwnServer, Nonempty: spec.Nonempty,
 		Log:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Note: func(msg string) { fmt.Fprintln(os.Stderr, "note:", msg) },
 	}
+	if spec.Hold && held == nil {
+		// The servers find the spec in their environment, as this process did.
+		code, err := Hold(spec.Dir, o, Holding{
+			Server: []string{"mica", "serve"}, Files: []*os.File{os.Stdin, os.Stdout}, Log: os.Stderr, Stderr: os.Stderr,
+		})
+		if code != 0 {
+			os.Exit(code)
+		}
+		return err
+	}
+	return serve(spec, o, held)
+}
+
+// A hello is the first line of each server.
+type hello struct{ PID int }
+
+// serve mounts, or takes over a mount, and obeys commands, a line each, on
+// standard input; each is answered by a line of JSON on standard output.
+func serve(spec serverSpec, o Options, held *Held) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	view := smallView()
+	go view.openWith(spec.Gate)
 	var s *Server
 	var err error
-	if spec.Attach {
-		s, err = Attach(os.NewFile(3, "/dev/fuse"), spec.Init, spec.Dir, view, o)
+	in, out := os.Stdin, os.Stdout
+	if held != nil {
+		in, out = held.Files()[0], held.Files()[1]
+		s, err = held.Attach(view, o)
+		err = errors.Join(err, s.Ready())
 	} else {
 		s, err = Mount(spec.Dir, view, o)
 	}
 	if err != nil {
 		return err
 	}
-	reply := json.NewEncoder(os.Stdout)
-	if err := reply.Encode(s.InitRequest()); err != nil {
+	reply := json.NewEncoder(out)
+	if err := reply.Encode(hello{os.Getpid()}); err != nil {
 		return err
 	}
 	if err := Ready(nil); err != nil {
 		return err
 	}
 	go func() {
-		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		for in := bufio.NewScanner(in); in.Scan(); {
 			switch in.Text() {
 			case "requests":
 				reply.Encode(s.Requests())
 			case "waiting":
 				reply.Encode(view.slow.Load())
-			case "open gate":
-				close(view.gate)
-				reply.Encode(nil)
+			case "crash":
+				os.Exit(3)
 			}
 		}
 	}()
@@ -110,27 +138,33 @@ func serveSpec(specJSON string) error {
 type testServer struct {
 	t      *testing.T
 	dir    string
-	cmd    *exec.Cmd
+	pid    int // of the server that serves now, as far as nextServer was called
+	gate   string
+	cmd    *exec.Cmd // the server, or what has started a holder
 	in     io.WriteCloser
 	out    *json.Decoder
-	init   []byte
 	stderr *lockedBuffer
-	done   chan error // of the process
+	done   chan error // of cmd
 }
 
 // tryServer starts a server and waits until its mount answers, or it ends.
-func tryServer(t *testing.T, spec serverSpec, extra ...*os.File) (*testServer, error) {
+func tryServer(t *testing.T, spec serverSpec) (*testServer, error) {
 	t.Helper()
+	gateDir, err := os.MkdirTemp("", "mica-gate-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(gateDir) })
+	spec.Gate = filepath.Join(gateDir, "open")
 	b, err := json.Marshal(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &testServer{t: t, dir: spec.Dir, stderr: &lockedBuffer{}, done: make(chan error, 1)}
+	s := &testServer{t: t, dir: spec.Dir, gate: spec.Gate, stderr: &lockedBuffer{}, done: make(chan error, 1)}
 	s.cmd = exec.Command(self)
 	s.cmd.Env = append(os.Environ(), serverEnv+"="+string(b), quickRace)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: spec.as}
 	s.cmd.Stderr = s.stderr
-	s.cmd.ExtraFiles = extra
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +176,7 @@ func tryServer(t *testing.T, spec serverSpec, extra ...*os.File) (*testServer, e
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	err = s.out.Decode(&s.init)
+	err = s.nextServer()
 	go func() { s.done <- s.cmd.Wait() }()
 	if err != nil {
 		<-s.done
@@ -150,6 +184,14 @@ func tryServer(t *testing.T, spec serverSpec, extra ...*os.File) (*testServer, e
 	}
 	t.Cleanup(s.stop)
 	return s, nil
+}
+
+// nextServer waits until a server says hello.
+func (s *testServer) nextServer() error {
+	var h hello
+	err := s.out.Decode(&h)
+	s.pid = h.PID
+	return err
 }
 
 // startServer serves the small view, at a fresh directory if spec names none.

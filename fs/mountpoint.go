@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // countedEntries is how many entries of a directory that is not empty are counted.
@@ -18,7 +20,7 @@ const countedEntries = 1000
 // mount needs. A mount there whose server died is taken away, with a note.
 // The error is a *MountError where the user can do something about it.
 func CheckMountpoint(dir string, o Options) (string, error) {
-	abs, err := realDir(dir)
+	abs, err := liveDir(dir)
 	if isDead(err) {
 		abs, err = clearDead(dir, &o)
 	}
@@ -58,6 +60,23 @@ func realDir(dir string) (string, error) {
 	return abs, nil
 }
 
+// liveDir is realDir, with an error that isDead knows for any mount whose server
+// is gone: of that the kernel may have the root's attributes still, and list it.
+func liveDir(dir string) (string, error) {
+	abs, err := realDir(dir)
+	if err != nil {
+		return "", err
+	}
+	if m, err := mountAt(abs); err == nil && m.FSType == fsType {
+		// What the kernel never answers by itself.
+		var st unix.Statfs_t
+		if err := unix.Statfs(abs, &st); isDead(err) {
+			return "", err
+		}
+	}
+	return abs, nil
+}
+
 // isDead reports whether an error says "this is a mount whose server is gone".
 func isDead(err error) bool {
 	return errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)
@@ -75,7 +94,7 @@ func clearDead(dir string, o *Options) (string, error) {
 			return "", fmt.Errorf("%s: the server of the mount there is gone, and it cannot be taken away: %w", dir, err)
 		}
 		o.note("%s: a mount whose server is gone was taken away", dir)
-		abs, err = realDir(dir)
+		abs, err = liveDir(dir)
 		if !isDead(err) {
 			return abs, err
 		}

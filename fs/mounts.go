@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
@@ -12,13 +13,23 @@ type Info struct {
 	Dir     string
 	Source  string // the image's reference
 	Options string // those of the mount and of FUSE as in /proc/self/mountinfo, comma-separated
-	// PID is the server's process, and Since when it mounted; 0 and the zero
-	// time where no record tells.
-	PID   int
-	Since time.Time
-	// Dead reports that the server is known to be gone: whoever enters the
-	// mount gets ENOTCONN.
+	// PID is the server's process, and Since when it was mounted; 0 and the zero
+	// time where no record tells. Holder is the process that has another server
+	// take over; 0 if there is none.
+	PID, Holder int
+	Since       time.Time
+	// Dead reports that all its processes are known to be gone: whoever enters
+	// the mount gets ENOTCONN.
 	Dead bool
+	// Restarting reports that the server has died and another one is on its way.
+	Restarting bool
+	// Unheld reports that none would come: the holder was killed, or there was
+	// none. It is false where no record tells.
+	Unheld bool
+
+	// Where its record and sockets are: "" if there is none.
+	runtimeDir string
+	minor      int // of the mount's device
 }
 
 // Mounts lists the mounts of mica, in the order in which they were mounted.
@@ -31,10 +42,17 @@ func Mounts(runtimeDir string) ([]Info, error) {
 	}
 	mounts := make([]Info, len(entries))
 	for i, m := range entries {
-		mounts[i] = Info{Dir: m.Mountpoint, Source: m.Source, Options: m.Options + "," + m.VFSOptions}
+		mounts[i] = Info{Dir: m.Mountpoint, Source: m.Source, Options: m.Options + "," + m.VFSOptions, minor: m.Minor}
 		if r := findRecord(m.Minor, m.Source, runtimeDir, rootRuntimeDir); r != nil {
 			mounts[i].PID, mounts[i].Since = r.PID, r.Since
-			mounts[i].Dead = !r.alive()
+			mounts[i].runtimeDir = filepath.Dir(r.path)
+			alive, held := r.alive(), r.held()
+			mounts[i].Dead = !alive && !held
+			mounts[i].Restarting = !alive && held
+			mounts[i].Unheld = alive && !held
+			if held {
+				mounts[i].Holder = r.Holder.PID
+			}
 		}
 	}
 	return mounts, nil

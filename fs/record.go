@@ -31,52 +31,45 @@ func RuntimeDir(store string) string {
 // the mount's device number, which is one of a kind in the running system. It
 // is a help, and nothing depends on it: a server that was killed leaves it
 // behind, so a reader checks that the process it names is the one that wrote it.
+// Beside it lie the sockets of the mount's processes (socketPath).
 type record struct {
-	Dir    string    `json:"dir"`
-	Source string    `json:"source"`
-	PID    int       `json:"pid"`
-	Start  uint64    `json:"start"` // of the process, in clock ticks since boot: a PID alone may have been reused
+	Dir    string `json:"dir"`
+	Source string `json:"source"`
+	process
+	Holder *process  `json:"holder,omitempty"` // has another server take over; nil if there is none
 	Since  time.Time `json:"since"`
 
 	path string
 }
 
-// writeRecord records that this process serves the mount at dir, and removes
-// what servers that were killed have left.
-func writeRecord(runtimeDir, dir, source string, since time.Time) (*record, error) {
-	m, err := mountAt(dir)
-	if err != nil {
-		return nil, err
-	}
-	start, err := processStart(os.Getpid())
-	if err != nil {
-		return nil, err
+// writeRecord records that this process serves a mount, of which r says the
+// rest, and removes what servers that were killed have left.
+func writeRecord(runtimeDir string, minor int, r *record) (err error) {
+	if r.process, err = thisProcess(); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(runtimeDir, 0o755); err != nil {
-		return nil, err
+		return err
 	}
 	removeStale(runtimeDir)
-	r := &record{Dir: dir, Source: source, PID: os.Getpid(), Start: start, Since: since.Truncate(time.Second),
-		path: recordPath(runtimeDir, m.Minor)}
+	r.path, r.Since = recordPath(runtimeDir, minor), r.Since.Truncate(time.Second)
 	b, err := json.Marshal(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return r, writeAtomically(r.path, append(b, '\n'))
+	return writeAtomically(r.path, append(b, '\n'))
 }
 
 // remove takes the record away unless the device number has been given to
 // another mount since, and that one's record is there.
 func (r *record) remove() {
-	if now, err := readRecord(r.path); err == nil && now.PID == r.PID && now.Start == r.Start {
+	if now, err := readRecord(r.path); err == nil && now.process == r.process {
 		os.Remove(r.path)
 	}
 }
 
-func (r *record) alive() bool {
-	start, err := processStart(r.PID)
-	return err == nil && start == r.Start
-}
+// held reports whether there is a holder.
+func (r *record) held() bool { return r.Holder != nil && r.Holder.alive() }
 
 // findRecord looks for the record of a mount in several directories. It is nil
 // if there is none, or one of an earlier mount that had the same device number.
@@ -109,16 +102,17 @@ func readRecord(path string) (*record, error) {
 	return r, nil
 }
 
-// removeStale removes records whose process is gone. Their mounts, if any are
-// left, are dead and are shown without a process.
+// removeStale removes records whose processes are gone, and their sockets.
+// Their mounts, if any are left, are dead and are shown without a process.
 func removeStale(dir string) {
 	paths, _ := filepath.Glob(filepath.Join(dir, "*.json"))
 	for _, path := range paths {
 		r, err := readRecord(path)
-		if errors.Is(err, os.ErrNotExist) || err == nil && r.alive() {
+		if errors.Is(err, os.ErrNotExist) || err == nil && (r.alive() || r.held()) {
 			continue
 		}
 		os.Remove(path)
+		os.Remove(strings.TrimSuffix(path, ".json") + "." + holderSocket)
 	}
 }
 
@@ -143,9 +137,11 @@ func writeAtomically(path string, b []byte) error {
 	return err
 }
 
-// processStart is when a process began (proc(5), /proc/PID/stat field 22).
+// processStart is when a process began (proc(5), /proc/PID/stat field 22). One
+// that has ended and is not waited for is none any more.
 func processStart(pid int) (uint64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	name := fmt.Sprintf("/proc/%d/stat", pid)
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return 0, err
 	}
@@ -153,11 +149,14 @@ func processStart(pid int) (uint64, error) {
 	// hold spaces and brackets.
 	i := bytes.LastIndexByte(b, ')')
 	if i < 0 {
-		return 0, fmt.Errorf("/proc/%d/stat: no program name", pid)
+		return 0, fmt.Errorf("%s: no program name", name)
 	}
-	fields := strings.Fields(string(b[i+1:]))
+	fields := strings.Fields(string(b[i+1:])) // from the third on
 	if len(fields) < 20 {
-		return 0, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
+		return 0, fmt.Errorf("%s: %d fields", name, len(fields))
+	}
+	if state := fields[0]; state == "Z" || state == "X" {
+		return 0, fmt.Errorf("%s: state %s", name, state)
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
 }

@@ -58,6 +58,7 @@ type Server struct {
 	log    *slog.Logger
 	h      *handlers
 	record *record // nil if none is kept
+	held   *Held   // nil if no holder has started this process
 
 	// One of the two serves.
 	session *session
@@ -85,36 +86,27 @@ func Mount(dir string, view View, o Options) (*Server, error) {
 		return nil, errors.Join(err, Unmount(dir, true))
 	}
 	s.raiseReadahead()
-	s.keepRecord(&o)
-	return s, nil
-}
-
-// Attach serves a mount that someone else made at dir, of which dev is the
-// descriptor. With initReq nil it is a fresh one. Else it is taken over from a
-// server that is gone: initReq is what its InitRequest gave, and view and
-// options are the same as there. Requests that the other had read and not
-// answered are sent again by the kernel (FUSE_NOTIFY_RESEND, Linux 6.9), so that
-// to the programs the change is a pause. The Server owns dev.
-func Attach(dev *os.File, initReq []byte, dir string, view View, o Options) (*Server, error) {
-	s, err := serverOn(dev, initReq, dir, view, &o)
-	if err != nil {
-		return nil, err
+	if o.RuntimeDir != "" {
+		m, err := mountAt(dir)
+		if err != nil {
+			return nil, errors.Join(err, dev.Close(), Unmount(dir, true))
+		}
+		s.keepRecord(o.RuntimeDir, m.Minor, record{Source: o.Source, Since: time.Now()})
 	}
-	s.keepRecord(&o)
 	return s, nil
 }
 
-func serverOn(dev *os.File, initReq []byte, dir string, view View, o *Options) (*Server, error) {
+func serverOn(dev *os.File, held *Held, dir string, view View, o *Options) (*Server, error) {
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{dir: dir, log: log.With(slog.String("dir", dir)), h: newHandlers(view, log)}
+	s := &Server{dir: dir, log: log.With(slog.String("dir", dir)), h: newHandlers(view, log), held: held}
 	var err error
 	if o.OwnServer {
 		s.gofuse, err = goFuseServer(dev, s.h, o.kernelChecks())
 	} else {
-		s.session, err = newSession(dev, initReq, s.h, o.kernelChecks())
+		s.session, err = newSession(dev, held, s.h, o.kernelChecks())
 	}
 	if err != nil {
 		return nil, err
@@ -124,15 +116,6 @@ func serverOn(dev *os.File, initReq []byte, dir string, view View, o *Options) (
 
 // Dir is the mount point, absolute and without symlinks.
 func (s *Server) Dir() string { return s.dir }
-
-// InitRequest is what [Attach] needs besides the descriptor. It is nil under
-// Options.OwnServer, which cannot be taken over from.
-func (s *Server) InitRequest() []byte {
-	if s.session == nil {
-		return nil
-	}
-	return s.session.initReq
-}
 
 // Serve answers requests until the view is unmounted, by whomever. When ctx
 // ends, it unmounts itself: if the mount is busy, lazily, so that it vanishes
@@ -144,11 +127,19 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.unmount()
 	})
 	s.log.Info("serving")
+	if s.held != nil {
+		go s.obey()
+	}
 	var err error
 	if s.session != nil {
 		err = s.session.serve()
 	} else {
 		s.gofuse.Serve()
+	}
+	if err == errDrained {
+		stop()
+		s.log.Info("another server goes on")
+		return nil
 	}
 	if err != nil {
 		// Nobody answers from here on: rather no mount than one that fails all.
@@ -188,17 +179,15 @@ func (s *Server) Requests() map[string]uint64 {
 	return counts
 }
 
-func (s *Server) keepRecord(o *Options) {
-	if o.RuntimeDir == "" {
-		return
-	}
-	r, err := writeRecord(o.RuntimeDir, s.dir, o.Source, time.Now())
-	if err != nil {
+// keepRecord records that this process serves the mount, of which r tells the rest.
+func (s *Server) keepRecord(runtimeDir string, minor int, r record) {
+	r.Dir = s.dir
+	if err := writeRecord(runtimeDir, minor, &r); err != nil {
 		// Without it the mount works, and `mica mounts` cannot name the process.
 		s.log.Warn("mount record", slog.Any("err", err))
 		return
 	}
-	s.record = r
+	s.record = &r
 }
 
 func (s *Server) dropRecord() {

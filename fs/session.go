@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -48,9 +50,9 @@ type session struct {
 	// lanes of workers: for reads as a program makes them, and for readahead.
 	small, large sync.Pool
 
-	// initReq is the INIT request as read, of which a server that takes over
-	// learns what this one and the kernel agreed upon.
-	initReq []byte
+	initReq  []byte      // INIT request, by this server or a former one
+	draining atomic.Bool // the loop is to end after the request at hand
+	ended    chan struct{}
 
 	requests [opCount]atomic.Uint64 // by opcode
 }
@@ -80,34 +82,56 @@ func protocolOptions(h *handlers, checked bool) *fuse.MountOptions {
 }
 
 // newSession reads the INIT request of a fresh mount from dev and answers it:
-// when it returns, the mount can be used. With the INIT request of a former
-// server of the same mount it takes over from that one instead, and is sent
-// again what the other had not answered. The session owns dev from then on.
-func newSession(dev *os.File, initReq []byte, h *handlers, checked bool) (*session, error) {
+// when it returns, the mount can be used. Where a holder has that of a former
+// server, it takes over from that one instead, and is sent again what the other
+// had not answered. held is nil without a holder. The session owns dev from
+// then on.
+func newSession(dev *os.File, held *Held, h *handlers, checked bool) (*session, error) {
 	s := &session{
 		dev:   dev,
 		fd:    int(dev.Fd()),
 		h:     h,
 		proto: fuse.NewProtocolServer(h, protocolOptions(h, checked)),
+		ended: make(chan struct{}),
 	}
 	s.small.New = func() any { return &lane{out: make([]byte, smallRead+outHeaderLen)} }
 	s.large.New = func() any { return &lane{out: make([]byte, maxRead+outHeaderLen)} }
 	s.work = newWorkers(s.answerRead)
-	if err := s.init(initReq); err != nil {
+	if err := s.init(held); err != nil {
 		return nil, fmt.Errorf("fuse: init: %w", err)
 	}
 	return s, nil
 }
 
-func (s *session) init(saved []byte) error {
-	l := newLane()
-	if saved != nil {
-		if _, err := l.handle(s.proto, saved); err != nil {
-			return err
-		}
-		s.initReq = slices.Clone(saved)
-		return s.resend()
+func (s *session) init(held *Held) error {
+	if held == nil {
+		return s.firstInit(func(request, reply []byte) error { return nil })
 	}
+	request, reply, err := held.savedInit()
+	if err != nil {
+		return err
+	}
+	if request == nil {
+		return s.firstInit(held.saveInit)
+	}
+	s.initReq = request
+	own, err := newLane().handle(s.proto, request)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(own, reply) {
+		// The kernel goes by what it was told, and cannot be told anew.
+		return errors.New("this version of mica serves in another way than the one that mounted; mount again")
+	}
+	if held.job.Beside {
+		return nil
+	}
+	return s.resend()
+}
+
+// firstInit answers the INIT request of a fresh mount, after save has it.
+func (s *session) firstInit(save func(request, reply []byte) error) error {
+	l := newLane()
 	req, err := s.read(l.in)
 	if err != nil {
 		return err
@@ -120,8 +144,18 @@ func (s *session) init(saved []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := save(req, reply); err != nil {
+		return err
+	}
 	_, err = syscall.Write(s.fd, reply)
 	return err
+}
+
+// canResend reports whether the kernel knows how to send requests again: if
+// INIT's second word of flags, which is there from minor version 36 on, says so.
+func (s *session) canResend() bool {
+	const flags2 = inHeaderLen + 4*4
+	return len(s.initReq) >= flags2+4 && uint64(binary.NativeEndian.Uint32(s.initReq[flags2:]))<<32&fuse.CAP_HAS_RESEND != 0
 }
 
 // resend asks for the requests that a former server read and did not answer.
@@ -132,9 +166,35 @@ func (s *session) resend() error {
 	return err
 }
 
+// errDrained says that the loop ended because it was told to.
+var errDrained = errors.New("drained")
+
+// drain has the loop end after the next request. That may never come, so kick
+// is called, again and again, to bring one about.
+func (s *session) drain(kick func()) {
+	s.draining.Store(true)
+	again := time.NewTicker(kickAgain)
+	defer again.Stop()
+	for {
+		kick()
+		select {
+		case <-s.ended:
+			return
+		case <-again.C:
+		}
+	}
+}
+
+const kickAgain = 10 * time.Millisecond
+
 // serve answers requests until the mount is gone. It is called once.
 func (s *session) serve() error {
 	err := s.loop()
+	close(s.ended)
+	if err == errDrained {
+		s.work.finish()
+		return err
+	}
 	// Whoever waited for a read was told so by the kernel.
 	s.h.closing.Store(true)
 	s.work.stop(func(unique uint64) { s.interrupt(unique) })
@@ -157,6 +217,9 @@ func (s *session) loop() error {
 			return fmt.Errorf("/dev/fuse: request of %d bytes", len(req))
 		}
 		s.dispatch(l, req)
+		if s.draining.Load() {
+			return errDrained
+		}
 	}
 }
 

@@ -79,6 +79,9 @@ func (w *workers) withdraw(unique uint64) bool {
 	return true
 }
 
+// finish waits until all that was added is done. No add may come after it.
+func (w *workers) finish() { w.wg.Wait() }
+
 // stop drops what waits, calls interrupt for each read in work and waits until
 // all have ended. No add may come after it.
 func (w *workers) stop(interrupt func(unique uint64)) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -9,6 +10,8 @@ import (
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
+
+	"mica/fs"
 )
 
 // memory is how many bytes mica uses before it collects garbage more often
@@ -16,8 +19,19 @@ import (
 const memory = 96 << 20
 
 func main() {
+	if fs.IsHolder() {
+		os.Exit(fs.RunHolder())
+	}
 	debug.SetMemoryLimit(memory)
 	std := streams{os.Stdin, os.Stdout, os.Stderr}
+	held, err := fs.Inherit()
+	if err != nil {
+		fmt.Fprintln(std.err, "mica:", err)
+		os.Exit(exitFailed)
+	}
+	if held != nil {
+		os.Exit(serveHeld(untilSignal(), held, std))
+	}
 	name := filepath.Base(os.Args[0])
 	if applet := applets[name]; applet != nil {
 		os.Exit(applet(os.Args[1:], std))

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -52,9 +51,6 @@ type mounter struct {
 	mkdir      bool
 	quiet      bool
 	foreground bool
-	// server has this process serve the mount that another mica has prepared
-	// and waits for; see background.
-	server bool
 
 	image, dir string // as typed
 	json       bool   // messages as JSON
@@ -68,9 +64,6 @@ func (m *mounter) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&m.mkdir, "mkdir", false, "make DIR if it is not there")
 	flags.BoolVarP(&m.foreground, "foreground", "f", false, "stay and serve the mount until it is unmounted or interrupted")
 	flags.BoolVarP(&m.quiet, "quiet", "q", false, "print nothing but the path and errors")
-	flags.BoolVar(&m.server, "server", false, "")
-	// It is no secret, but nobody's to type.
-	_ = flags.MarkHidden("server")
 }
 
 func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image, dir string) (err error) {
@@ -85,9 +78,6 @@ func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image, dir string
 		m.progress.word = "none"
 	}
 	m.with.fs.Note = m.note
-	if m.server {
-		return m.serve(ctx)
-	}
 	if m.mkdir {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return m.onDir(err)
@@ -105,10 +95,7 @@ func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image, dir string
 	if m.foreground {
 		return m.serveImage(ctx, img, func() error { return m.tell(summary(), abs) })
 	}
-	if err := img.Close(); err != nil {
-		return err
-	}
-	if err := m.background(cmd); err != nil {
+	if err := m.hold(img, abs); err != nil {
 		return err
 	}
 	return m.tell(summary(), abs)
@@ -202,40 +189,8 @@ func (m *mounter) note(text string) {
 	fmt.Fprintf(m.std.err, "mica: mount %s: %s\n", printable(m.image), printable(text))
 }
 
-// background starts the server and waits until the mount answers.
-func (m *mounter) background(cmd *cobra.Command) error {
-	args := []string{"mount", "--server"}
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		switch v := f.Value.(type) {
-		case pflag.SliceValue:
-			for _, s := range v.GetSlice() {
-				args = append(args, "--"+f.Name, s)
-			}
-		default:
-			args = append(args, "--"+f.Name+"="+v.String())
-		}
-	})
-	server := exec.Command("/proc/self/exe", append(args, "--", m.image, m.dir)...)
-	server.Args[0] = "mica"
-	server.Stderr = m.std.err
-	status, err := fs.Background(server)
-	if err == nil && status != 0 {
-		return &toldError{status} // by the server
-	}
-	return err
-}
-
-// serve mounts what another mica has prepared, and serves it.
-func (m *mounter) serve(ctx context.Context) error {
-	img, err := m.open(ctx, m.image, nil)
-	if err != nil {
-		return err
-	}
-	return m.serveImage(ctx, img, func() error { return fs.Ready(m.logFile(img.store)) })
-}
-
-// serveImage mounts and serves an image, which it closes, until it is
-// unmounted or ctx ends. It calls ready when the mount answers.
+// serveImage mounts an image, which it closes, and serves it in this process
+// until it is unmounted or ctx ends. It calls ready when the mount answers.
 func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() error) (err error) {
 	defer func() { err = errors.Join(err, img.Close()) }()
 	m.with.fs.Source = first(m.with.fs.Source, m.part.source(img.meta))
@@ -243,20 +198,16 @@ func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() e
 	m.with.fs.Log = newLog(m.std.err, m.json)
 	hidden := overlay.NewHidden(img.Image, hiddenFiles(img.meta))
 	defer func() { err = errors.Join(err, hidden.Close()) }()
-	var view fs.View = hidden
-	if m.with.uid != nil || m.with.gid != nil {
-		view = &ownedView{View: view, uid: m.with.uid, gid: m.with.gid}
-	}
 	// What is decoded lies outside of the heap; this keeps garbage from
 	// doubling what a server needs.
 	debug.SetMemoryLimit(serverHeap)
-	server, err := m.mountAlone(view)
-	var busy *fs.MountError
-	if errors.As(err, &busy) && busy.Mounted != nil && m.same(img.meta, busy.Mounted) {
-		return nil // another mica was faster
-	}
-	if err != nil {
-		return &argError{m.image, err}
+	var server *fs.Server
+	err = m.alone(img, func() (err error) {
+		server, err = fs.Mount(m.dir, owned(hidden, m.with.uid, m.with.gid), m.with.fs)
+		return err
+	})
+	if err != nil || server == nil {
+		return err
 	}
 	served := make(chan error, 1)
 	ctx, stop := context.WithCancel(ctx)
@@ -269,17 +220,26 @@ func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() e
 	return <-served
 }
 
-// mountAlone mounts while no other mica mounts at the same directory: else each
-// would find it free, and they would lie on top of one another.
-func (m *mounter) mountAlone(view fs.View) (*fs.Server, error) {
+// alone calls mount while no other mica mounts at the same directory: else each
+// would find it free, and they would lie on top of one another. If another one
+// was faster and has mounted the same, there is no error.
+func (m *mounter) alone(img *openImage, mount func() error) error {
 	// Where the directory cannot be opened mounting says why.
 	if dir, err := os.Open(m.dir); err == nil {
 		defer dir.Close()
 		if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
-			return nil, &os.PathError{Op: "flock", Path: m.dir, Err: err}
+			return &os.PathError{Op: "flock", Path: m.dir, Err: err}
 		}
 	}
-	return fs.Mount(m.dir, view, m.with.fs)
+	err := mount()
+	var busy *fs.MountError
+	if errors.As(err, &busy) && busy.Mounted != nil && m.same(img.meta, busy.Mounted) {
+		return nil
+	}
+	if err != nil {
+		return &argError{m.image, err}
+	}
+	return nil
 }
 
 // serverHeap is how many bytes of heap a server uses before it collects

@@ -15,8 +15,10 @@ func newMounts(std streams) *cobra.Command {
 		Use:   "mounts [flags]",
 		Short: "List what is mounted",
 		Long: `Mounts lists the mounts of mica that can be seen from here, other users' among
-them. STATE is dead where the server was killed: mica umount or mica mount at
-the same directory clear that.`,
+them. STATE is serving; restarting where the server died and another one takes
+over; unheld where none would, as with mount --foreground or where the holder, its
+other process, was killed; dead where all are: mica umount or mica mount at the
+same directory clear that.`,
 		Example: `  mica mounts
   mica mounts --format json | jq -r '.[].dir'
   mica mounts --noheading | wc -l`,
@@ -27,9 +29,14 @@ the same directory clear that.`,
 			}
 			rows := make([]mountRow, len(mounts))
 			for i, m := range mounts {
-				rows[i] = mountRow{Image: m.Source, Dir: m.Dir, PID: m.PID, Options: strings.Split(m.Options, ","), State: "serving", terminal: isTerminal(std.out)}
-				if m.Dead {
+				rows[i] = mountRow{Image: m.Source, Dir: m.Dir, PID: m.PID, Holder: m.Holder, Options: strings.Split(m.Options, ","), State: "serving", terminal: isTerminal(std.out)}
+				switch {
+				case m.Dead:
 					rows[i].State = "dead"
+				case m.Restarting:
+					rows[i].State = "restarting"
+				case m.Unheld:
+					rows[i].State = "unheld"
 				}
 				if !m.Since.IsZero() {
 					rows[i].Since = &m.Since
@@ -47,9 +54,10 @@ the same directory clear that.`,
 type mountRow struct {
 	Image   string     `json:"image"`
 	Dir     string     `json:"dir"`
-	PID     int        `json:"pid,omitempty"` // of the server; 0 is not known
+	PID     int        `json:"pid,omitempty"`    // of the server; 0 is not known
+	Holder  int        `json:"holder,omitempty"` // the process that starts another; 0 if none does
 	Since   *time.Time `json:"since,omitempty"`
-	State   string     `json:"state"` // "serving" or "dead"
+	State   string     `json:"state"` // "serving", "restarting", "unheld" or "dead"
 	Options []string   `json:"options"`
 
 	terminal bool

@@ -26,18 +26,23 @@ fusermount3 -u do as well. Of a mount in use it tells who uses it.`,
   mica umount --lazy m       # out of sight now, gone when its last user has left
   mica umount --all`,
 		ValidArgsFunction: u.completeMounted,
-		Args: func(_ *cobra.Command, args []string) error {
-			if u.all == (len(args) > 0) {
-				return errors.New("wants either directories or --all")
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return u.run(cmd, args, std) },
+		Args:              dirsOrAll(&u.all),
+		RunE:              func(cmd *cobra.Command, args []string) error { return u.run(cmd, args, std) },
 	}
 	u.addRoot(cmd.Flags())
 	cmd.Flags().BoolVarP(&u.lazy, "lazy", "l", false, "also if it is in use: its users keep it until they end")
 	cmd.Flags().BoolVarP(&u.all, "all", "a", false, "all mounts of this user")
 	return cmd
+}
+
+// dirsOrAll wants either directories or --all.
+func dirsOrAll(all *bool) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if *all == (len(args) > 0) {
+			return errors.New("wants either directories or --all")
+		}
+		return nil
+	}
 }
 
 type umounter struct {
@@ -88,10 +93,7 @@ func ownMount(m fs.Info) bool {
 }
 
 func (u *umounter) unmount(dir string, mounts []fs.Info) error {
-	at, err := mountedAt(dir, mounts)
-	if at := (*iofs.PathError)(nil); errors.As(err, &at) {
-		err = at.Err // the path is told anyway
-	}
+	_, at, err := mountedAt(dir, mounts)
 	if err != nil {
 		return &argError{dir, err}
 	}
@@ -102,32 +104,47 @@ func (u *umounter) unmount(dir string, mounts []fs.Info) error {
 	return err
 }
 
-// mountedAt gives a path as it was typed if mica has a mount there, and where
-// it leads if it is a link to one.
-func mountedAt(dir string, mounts []fs.Info) (string, error) {
+// mountedAt gives the mount at a path as it was typed, of several on top of one
+// another the one that is seen, and that path; if it is a link to a mount, where
+// that leads.
+func mountedAt(dir string, mounts []fs.Info) (m fs.Info, at string, err error) {
 	mounted := func(abs string) bool {
-		return slices.ContainsFunc(mounts, func(m fs.Info) bool { return m.Dir == abs })
+		found := false
+		for _, one := range mounts {
+			if one.Dir == abs {
+				m, found = one, true
+			}
+		}
+		return found
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return "", err
+		return m, "", err
 	}
 	// The last element is not looked at: the server of a mount may be dead.
 	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
 	if err != nil {
-		return "", err
+		return m, "", bare(err)
 	}
 	if mounted(filepath.Join(parent, filepath.Base(abs))) {
-		return filepath.Clean(dir), nil
+		return m, filepath.Clean(dir), nil
 	}
 	real, err := filepath.EvalSymlinks(abs)
 	if err != nil {
-		return "", err
+		return m, "", bare(err)
 	}
 	if !mounted(real) {
-		return "", &notMountedError{}
+		return m, "", &notMountedError{}
 	}
-	return real, nil
+	return m, real, nil
+}
+
+// bare leaves the path out of an error that is told with it anyway.
+func bare(err error) error {
+	if at := (*iofs.PathError)(nil); errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 // A notMountedError says that mica has mounted nothing there.

@@ -43,7 +43,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if err := os.Chown(tmp, ordinary, ordinary); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^(TestScripts|TestForms|TestKilledServer)$", "-test.timeout=4m")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^(TestScripts|TestForms|TestKilledMount)$", "-test.timeout=4m")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, programEnv+"="+mica, wantEnv+"="+want)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ordinary, Gid: ordinary}}

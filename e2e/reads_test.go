@@ -268,3 +268,52 @@ func TestUnderOverlay(t *testing.T) {
 	want["."] = mustReadTree(t, mnt)["."]
 	sameTree(t, want, mustReadTree(t, mnt))
 }
+
+// TestHoles: what a layer has as holes is told as such, and takes no blocks.
+func TestHoles(t *testing.T) {
+	h, layout := nastyLayout(t)
+	path := filepath.Join(h.mount(layout), "sparse/holes")
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Size != 64<<20 || st.Blocks*512 > 1<<20 {
+		t.Errorf("%d bytes in %d blocks of 512, want 64 MiB in a few", st.Size, st.Blocks)
+	}
+	type piece struct{ from, to int64 }
+	var pieces []piece
+	for end := int64(0); ; {
+		start, err := unix.Seek(int(f.Fd()), end, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end, err = unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE); err != nil {
+			t.Fatal(err)
+		}
+		pieces = append(pieces, piece{start, end})
+	}
+	// Rounded to what a filesystem allocates, as others tell it.
+	for i, want := range []piece{{1 << 20, 1<<20 + 10}, {32 << 20, 32<<20 + 8000}} {
+		if i >= len(pieces) || pieces[i].from > want.from || pieces[i].to < want.to || pieces[i].to-pieces[i].from > 64<<10 {
+			t.Fatalf("data at %v, want about %v there", pieces, want)
+		}
+	}
+	if len(pieces) != 2 {
+		t.Errorf("data at %v, want two pieces", pieces)
+	}
+	for _, off := range []int64{64 << 20, 64<<20 + 1} {
+		for _, whence := range []int{unix.SEEK_DATA, unix.SEEK_HOLE} {
+			if at, err := unix.Seek(int(f.Fd()), off, whence); !errors.Is(err, unix.ENXIO) {
+				t.Errorf("lseek(%d, %d) = %d, %v, want ENXIO", off, whence, at, err)
+			}
+		}
+	}
+}

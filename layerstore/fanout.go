@@ -104,6 +104,7 @@ type chunkReader struct {
 	in   <-chan *chunk
 	cur  *chunk
 	rest []byte // what of cur is still to be read
+	pos  int64  // in the stream
 }
 
 // fill makes rest not empty.
@@ -132,6 +133,7 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	}
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
+	r.pos += int64(n)
 	return n, nil
 }
 
@@ -143,6 +145,7 @@ func (r *chunkReader) Skip(n int64) (int64, error) {
 		}
 		k := min(left, int64(len(r.rest)))
 		r.rest = r.rest[k:]
+		r.pos += k
 		left -= k
 	}
 	return n, nil

@@ -73,6 +73,7 @@ func indexByTable(ctx context.Context, spec Spec, f *os.File) error {
 	if err != nil {
 		return err
 	}
+	defer w.Close()
 	stored := &hashReader{contextReader{ctx, io.NewSectionReader(spec.Blob, place.off, place.size)}, digest.SHA256.Digester()}
 	text, err := place.open(stored)
 	if err != nil {

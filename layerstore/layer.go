@@ -57,13 +57,24 @@ func (e *DigestError) Error() string {
 // processes may ask for one at once: one makes it.
 func (s *Store) EnsureIndex(ctx context.Context, spec Spec) error {
 	path := s.IndexPath(spec.Key())
-	return s.Make(ctx, path, func() error {
+	made := false
+	err := s.Make(ctx, path, func() error {
 		ix, err := s.OpenIndex(spec)
 		if err != nil {
 			return err
 		}
 		return ix.Close()
-	}, func(f *os.File) error { return s.writeIndex(ctx, spec, f) })
+	}, func(f *os.File) error {
+		made = true
+		return s.writeIndex(ctx, spec, f)
+	})
+	if err != nil {
+		return err
+	}
+	if made {
+		return s.proven(spec.Key(), placeOf(spec.Blob))
+	}
+	return s.prove(ctx, spec)
 }
 
 // HasIndex says whether the layer has an index that is sound.
@@ -130,6 +141,7 @@ func (s *Store) indexByPass(ctx context.Context, spec Spec, f *os.File, said []s
 	if err != nil {
 		return err
 	}
+	defer w.Close()
 	p := pass{spec: spec, src: spec.Blob, w: w, progress: spec.Progress}
 	if spec.archive {
 		p.archive = s

@@ -371,3 +371,42 @@ type part struct {
 }
 
 func (p *part) ID() string { return p.id }
+
+// placed is a Source that says where it is.
+type placed struct {
+	memory
+	place string
+}
+
+func (p *placed) Place() string { return p.place }
+
+// Bytes that are claimed to have a digest, of which there is an index, are
+// hashed before they are read, once for each place.
+func TestForgedBlob(t *testing.T) {
+	want := someTar(t, 300_000)
+	store := Open(t.TempDir())
+	good := &placed{*source(want), "here"}
+	if err := store.EnsureIndex(t.Context(), Spec{Blob: good, Digest: good.id}); err != nil {
+		t.Fatal(err)
+	}
+	evil := &placed{memory{bytes.Clone(want), good.id}, "there"}
+	evil.b[600] ^= 1
+	read := func(src blob.Source) (hashed int64, err error) {
+		layer := store.Layer(Spec{Blob: src, Digest: good.id, Progress: func(n int64) { hashed += n }}, blob.NewCache(1<<20))
+		defer layer.Close()
+		_, err = layer.ReadAt(t.Context(), make([]byte, 10), 200_000)
+		return hashed, err
+	}
+	if _, err := read(evil); err == nil {
+		t.Error("bytes of a forged blob were handed out")
+	}
+	copied := &placed{memory{want, good.id}, "elsewhere"}
+	for i, wantHashed := range []int64{copied.Size(), 0} {
+		if hashed, err := read(copied); err != nil || hashed != wantHashed {
+			t.Errorf("read %d of a copy: %d bytes hashed, %v; want %d", i+1, hashed, err, wantHashed)
+		}
+	}
+	if hashed, err := read(good); err != nil || hashed != 0 {
+		t.Errorf("read of the blob that was indexed: %d bytes hashed, %v; want 0", hashed, err)
+	}
+}

@@ -30,7 +30,8 @@ func (p *pass) scanArchive(ctx context.Context, store *Store, src *chunkReader) 
 		// The holes of a sparse member are made up by the reader, without end
 		// if need be; no archive of an image has one.
 		if h.Typeflag == tar.TypeReg && !isSparse(h) {
-			if made, _ := store.indexMember(archive, h.Size, p.spec.Key()); made {
+			place := fmt.Sprintf("%s@%d+%d", expandedPlace(p.src), src.pos, h.Size)
+			if made, _ := store.indexMember(archive, h.Size, p.spec.Key(), place); made {
 				layers++
 			}
 		}
@@ -44,8 +45,8 @@ func (p *pass) scanArchive(ctx context.Context, store *Store, src *chunkReader) 
 // indexMember makes the index of a layer that is not compressed out of its
 // bytes, and says whether it did; of anything else it makes nothing. It may
 // leave some bytes unread. archive is the key of the index whose lock is held:
-// a name until it is known which layer it is.
-func (s *Store) indexMember(r io.Reader, size int64, archive string) (made bool, err error) {
+// a name until it is known which layer it is; place is where the layer lies.
+func (s *Store) indexMember(r io.Reader, size int64, archive, place string) (made bool, err error) {
 	head := make([]byte, 512)
 	if size%512 != 0 || size < 1024 {
 		return false, nil // no tar has such a length
@@ -68,6 +69,7 @@ func (s *Store) indexMember(r io.Reader, size int64, archive string) (made bool,
 	if err != nil {
 		return false, err
 	}
+	defer w.Close()
 	hash := digest.SHA256.Digester()
 	sums := sums{w: w}
 	seen := &tee{io.MultiReader(bytes.NewReader(head), r), func(b []byte) { hash.Hash().Write(b); sums.add(b) }}
@@ -84,7 +86,10 @@ func (s *Store) indexMember(r io.Reader, size int64, archive string) (made bool,
 	if err := w.Finish(info); err != nil {
 		return false, err
 	}
-	return true, commit(f, s.IndexPath(id))
+	if err := commit(f, s.IndexPath(id)); err != nil {
+		return false, err
+	}
+	return true, s.proven(id, place)
 }
 
 // maxMembers is how many layers an archive may have that are indexed as they

@@ -203,14 +203,11 @@ func (p *pass) blame(ctx context.Context, err error) error {
 	if !damaged || p.spec.Digest == "" || ctx.Err() != nil {
 		return err
 	}
-	stored := newFanout(1)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.read(ctx, stored, nil) })
-	g.Go(func() (err error) { p.digest, err = hash(ctx, stored, 0, p.spec.Digest); return })
-	if failed := g.Wait(); failed != nil {
+	got, failed := digestOf(ctx, p.spec, p.spec.Digest)
+	if failed != nil {
 		return err
 	}
-	if wrong := check(Spec{Digest: p.spec.Digest}, p.digest, ""); wrong != nil {
+	if wrong := check(Spec{Digest: p.spec.Digest}, got, ""); wrong != nil {
 		return wrong
 	}
 	return err

@@ -168,7 +168,12 @@ func (s *Store) lock(ctx context.Context, path string) (func(), error) {
 	if err := s.mkdir(dir); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(path))
+	// By the path inside of the store, which may be reached by several names.
+	name, err := filepath.Rel(s.root, path)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(name))
 	f, err := os.OpenFile(filepath.Join(dir, hex.EncodeToString(sum[:16])), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err

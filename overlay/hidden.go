@@ -152,14 +152,8 @@ func (h *Hidden) Lookup(dir NodeID, name string) (Attr, error) {
 }
 
 func (h *Hidden) lookupHidden(dir NodeID, name string) (Attr, error) {
-	if key, ok := numbered(dir, name); ok {
-		v, err := h.part(key)
-		if err != nil {
-			return Attr{}, err
-		}
-		a, err := v.Attr(Root)
-		a.ID |= key.base()
-		return a, err
+	if key, ok := numbered(dir, name); ok && key.n >= 1 && key.n <= len(h.specs) {
+		return h.hiddenAttr(key.base() | Root)
 	}
 	if dir == hiddenDir {
 		for i, n := range h.names() {
@@ -193,6 +187,9 @@ func (h *Hidden) names() []string {
 
 // Attr is that of a View.
 func (h *Hidden) Attr(id NodeID) (Attr, error) {
+	if id>>partShift > 1 && id&nodeMask == Root {
+		return h.hiddenAttr(id)
+	}
 	p, err := h.spot(id)
 	if err != nil {
 		return Attr{}, err
@@ -204,6 +201,8 @@ func (h *Hidden) Attr(id NodeID) (Attr, error) {
 	return p.outer(a), err
 }
 
+// hiddenAttr gives the attributes of what is of the hidden directory, and of
+// the roots of the views of layers, for which none of them has to be made.
 func (h *Hidden) hiddenAttr(id NodeID) (Attr, error) {
 	root, err := h.View.Attr(Root)
 	if err != nil {
@@ -213,6 +212,8 @@ func (h *Hidden) hiddenAttr(id NodeID) (Attr, error) {
 	switch {
 	case id == hiddenDir:
 		a.Nlink = 4
+	case id>>partShift > 1:
+		a.Mode = root.Mode
 	case id == layersDir || id == atDir:
 		a.Nlink += uint32(len(h.specs))
 	case id >= firstFile && id < firstFile+NodeID(len(h.files)):

@@ -71,7 +71,7 @@ func OpenImage(ctx context.Context, store *layerstore.Store, layers []Layer, o O
 
 func openTreeOf(ctx context.Context, store *layerstore.Store, layers []Layer, o Options, img *Image) (tree *Tree, err error) {
 	key := chainKey(layers, o.Alone)
-	if tree, err = OpenTree(store.TreePath(key), key); err == nil {
+	if tree, err = openTreeFor(store.TreePath(key), key, layers); err == nil {
 		return tree, nil
 	}
 	if o.Defer && !o.Alone && canDefer(store, layers) {
@@ -109,9 +109,18 @@ func ensureTree(ctx context.Context, store *layerstore.Store, layers []Layer, al
 	path := store.TreePath(key)
 	var tree *Tree
 	err := store.Make(ctx, path, func() (err error) {
-		tree, err = OpenTree(path, key)
+		tree, err = openTreeFor(path, key, layers)
 		return err
 	}, func(f *os.File) error { return writeTreeOf(ctx, store, key, layers, alone, f) })
+	return tree, err
+}
+
+// openTreeFor is OpenTree for a tree of as many layers.
+func openTreeFor(path, key string, layers []Layer) (*Tree, error) {
+	tree, err := OpenTree(path, key)
+	if err == nil && len(tree.Layers()) != len(layers) {
+		err = errors.Join(tree.bad("of another number of layers"), tree.Close())
+	}
 	return tree, err
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"iter"
-	"math"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -156,7 +155,7 @@ func (m *merger) place(e *toc.Entry) error {
 			target, ok = m.resolveBelow(e.Link)
 		}
 		if !ok {
-			m.pending = append(m.pending, pendingLink{e.Path, e.Link})
+			m.pending = append(m.pending, pendingLink{e.Path, e.Link, m.newest(parent, base)})
 			return nil
 		}
 		return m.link(parent, base, old, target)
@@ -167,9 +166,6 @@ func (m *merger) place(e *toc.Entry) error {
 		}
 	}
 	in := uint32(len(m.inodes))
-	if in == math.MaxUint32 {
-		return errors.New("more than 4 billion files")
-	}
 	m.inodes = append(m.inodes, inode{})
 	if err := m.setInode(in, e); err != nil {
 		return err
@@ -401,8 +397,8 @@ func (m *merger) add(parent uint32, name string, old, in uint32) (uint32, error)
 	if err != nil {
 		return 0, err
 	}
-	if len(m.dents) >= math.MaxUint32 {
-		return 0, errors.New("more than 4 billion names")
+	if len(m.dents) >= maxNames {
+		return 0, fmt.Errorf("more than %d names in the image", maxNames)
 	}
 	if len(m.dents)*4 > len(m.slots)*3 {
 		m.rehash()

@@ -1,10 +1,9 @@
 package overlay
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"math"
 
 	"golang.org/x/sys/unix"
 
@@ -15,12 +14,12 @@ import (
 type metaTable struct {
 	ids    map[meta]uint32
 	list   []meta
-	sets   map[string]uint32 // encoded set: its offset plus one
+	sets   map[[16]byte]uint32 // by the hash of an encoded set: its offset plus one
 	xattrs []byte
 }
 
 func newMetaTable() metaTable {
-	return metaTable{ids: map[meta]uint32{}, sets: map[string]uint32{}}
+	return metaTable{ids: map[meta]uint32{}, sets: map[[16]byte]uint32{}}
 }
 
 func (t *metaTable) id(m meta) uint32 {
@@ -47,17 +46,27 @@ func (t *metaTable) set(xs []toc.Xattr) (uint32, error) {
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(x.Value)))
 		b = append(b, x.Value...)
 	}
-	at, ok := t.sets[string(b)]
+	sum := sha256.Sum256(b)
+	key := [16]byte(sum[:])
+	at, ok := t.sets[key]
 	if !ok {
-		if len(t.xattrs)+len(b) >= math.MaxUint32 {
-			return 0, errors.New("more than 4 GiB of attributes")
+		if len(t.xattrs)+len(b) > maxXattrs {
+			return 0, fmt.Errorf("more than %d MiB of extended attributes in the image", maxXattrs>>20)
 		}
 		at = uint32(len(t.xattrs)) + 1
 		t.xattrs = append(t.xattrs, b...)
-		t.sets[string(b)] = at
+		t.sets[key] = at
 	}
 	return at, nil
 }
+
+// What an image may have: all is held in memory while it is merged. Real
+// images have a thousandth of it.
+const (
+	maxXattrs  = 32 << 20 // bytes of extended attributes, each set counted once
+	maxExtents = 1 << 20  // of sparse files
+	maxNames   = 1 << 25
+)
 
 var fileKind = map[toc.Type]uint32{
 	toc.Regular: unix.S_IFREG, toc.Dir: unix.S_IFDIR, toc.Symlink: unix.S_IFLNK,
@@ -89,6 +98,9 @@ func (m *merger) setInode(in uint32, e *toc.Entry) error {
 		if e.Sparse != nil {
 			n.at |= sparseFlag << 48
 			n.setData(uint64(len(m.sparse) / sparseLen))
+			if len(m.extents)/extentLen+len(e.Sparse) > maxExtents {
+				return fmt.Errorf("more than %d extents of sparse files in the image", maxExtents)
+			}
 			m.addSparse(e)
 		}
 	case toc.Symlink:

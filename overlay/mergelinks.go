@@ -9,6 +9,9 @@ import (
 // A pendingLink is a hard link whose target had not come yet.
 type pendingLink struct {
 	path, target string
+	// newest is the dent that the path had when the link came, dead or alive,
+	// or 0: if it has another one later, that is what it stands for.
+	newest uint32
 }
 
 // maxLinkPasses is how often what is pending is gone through: once is enough
@@ -26,6 +29,14 @@ func (m *merger) linkPending() error {
 		m.pending = nil
 		for _, i := range targetsFirst(links) {
 			l := links[i]
+			dir, base := splitPath(l.path)
+			parent, err := m.parent(dir)
+			if err != nil {
+				return fmt.Errorf("%q: %w", l.path, err)
+			}
+			if m.newest(parent, base) != l.newest {
+				continue // something came later in the tar, and wins
+			}
 			if err := m.place(&toc.Entry{Path: l.path, Type: toc.Hardlink, Link: l.target}); err != nil {
 				return fmt.Errorf("%q: %w", l.path, err)
 			}
@@ -45,12 +56,15 @@ func (m *merger) linkPending() error {
 // another one refers to by its path comes before it. Of links that go round it
 // gives any order.
 func targetsFirst(links []pendingLink) []int {
-	byPath := make(map[string]int, len(links)) // the last of a path wins
+	byPath := make(map[string]int, len(links))
+	seen := make([]bool, len(links))
 	for i, l := range links {
+		if before, twice := byPath[l.path]; twice {
+			seen[before] = true // the last of a path wins
+		}
 		byPath[l.path] = i
 	}
 	order := make([]int, 0, len(links))
-	seen := make([]bool, len(links))
 	var chain []int
 	for i := range links {
 		for ok := true; ok && !seen[i]; i, ok = byPath[links[i].target] {

@@ -62,6 +62,8 @@ func (t *Tree) walk(path string, start Attr, visit func(v *Visit) error) error {
 			switch {
 			case failed == iofs.SkipDir:
 				failed = nil
+			case failed == nil && isDir && id <= d.id:
+				failed = t.bad("a directory that lies in itself")
 			case failed == nil && isDir:
 				enter = openDir{id: id, path: v.Path + "/"}
 			}

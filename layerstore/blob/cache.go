@@ -60,9 +60,7 @@ func (c *Cache) get(key spanKey, size int, fill func(*span)) (*span, error) {
 		s.users++
 		return s, nil
 	}
-	for c.used+int64(size) > c.max && c.order.Len() > 0 {
-		c.removeLocked(c.order.Back())
-	}
+	c.makeRoomLocked(int64(size))
 	buf, err := c.free.get(size)
 	if err != nil {
 		return nil, err
@@ -72,6 +70,22 @@ func (c *Cache) get(key spanKey, size int, fill func(*span)) (*span, error) {
 	c.used += int64(size)
 	fill(s)
 	return s, nil
+}
+
+// makeRoomLocked evicts what was used longest ago, first of what nobody is
+// looking at: a span that is still being filled would be decoded again for the
+// next read of it.
+func (c *Cache) makeRoomLocked(size int64) {
+	for e := c.order.Back(); e != nil && c.used+size > c.max; {
+		s, before := e.Value.(*span), e.Prev()
+		if s.users == 0 {
+			c.removeLocked(e)
+		}
+		e = before
+	}
+	for c.used+size > c.max && c.order.Len() > 0 {
+		c.removeLocked(c.order.Back())
+	}
 }
 
 // peek gives the span of a key if it is there; the caller releases it.

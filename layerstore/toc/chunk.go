@@ -85,12 +85,14 @@ func (w *Writer) AddChunk(c Chunk) {
 // AddHeader appends a header, which must say what e does, and gives its number.
 func (w *Writer) AddHeader(h Header, e *Entry) int {
 	le := binary.LittleEndian
-	n := len(w.windows) / fileLen
+	n := int(w.windows.n / fileLen)
+	b := w.window[:0]
 	for _, v := range []int64{h.In, h.Skip, h.End, h.EndAt} {
-		w.windows = le.AppendUint64(w.windows, uint64(v))
+		b = le.AppendUint64(b, uint64(v))
 	}
 	h.Sum = headerSum(e)
-	w.windows = append(w.windows, h.Sum[:]...)
+	w.window = append(b, h.Sum[:]...)
+	w.windows.add(w.window)
 	return n
 }
 
@@ -112,7 +114,7 @@ func (w *Writer) FinishChunks(end int64) {
 			}
 			size, in = size+c.Len, c.In
 		}
-		spans = append(spans, pointRecord{in: getChunk(w.sums, first).In, out: out, winOff: uint32(first), winLen: uint32(last - first)})
+		spans = append(spans, pointRecord{in: getChunk(w.sums, first).In, out: out, winOff: int64(first), winLen: uint32(last - first)})
 		out += size
 		first = last
 	}
@@ -123,7 +125,7 @@ func (w *Writer) FinishChunks(end int64) {
 		if i < n && getChunk(w.sums, i).In > c.In {
 			in = getChunk(w.sums, i).In
 		}
-		if i == int(spans[s-1].winOff+spans[s-1].winLen) {
+		if i == int(spans[s-1].winOff)+int(spans[s-1].winLen) {
 			s--
 			spans[s].head = in
 		}

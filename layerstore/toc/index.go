@@ -197,7 +197,7 @@ func (ix *Index) Point(s Span) (inflate.Point, error) {
 	p := s.point
 	ip := inflate.Point{In: p.in, Bit: p.bit, Out: p.out, Kind: inflate.PointKind(p.kind), Head: p.head, HeadBit: p.headBit}
 	if p.winLen > 0 {
-		z := ix.sections[secWindows][p.winOff : p.winOff+p.winLen]
+		z := ix.sections[secWindows][p.winOff:][:p.winLen]
 		w, err := windowDecoder.DecodeAll(z, make([]byte, 0, p.winRaw))
 		if err != nil || len(w) != int(p.winRaw) {
 			return ip, ix.bad("window at %d: %d bytes of %d, %v", p.out, len(w), p.winRaw, err)

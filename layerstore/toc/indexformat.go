@@ -10,12 +10,12 @@ import (
 // little-endian.
 const (
 	indexMagic   = "MICAIDX1"
-	indexVersion = 1
+	indexVersion = 2
 	// headerLen is magic, version, section count, and the section table,
 	// closed by a CRC-32C of all before it.
 	headerLen  = 8 + 4 + 4 + numSections*sectionLen + 4
 	sectionLen = 8 + 8 + 4 // offset, length, CRC-32C
-	pointLen   = 8 + 8 + 8 + 4 + 4 + 4 + 4
+	pointLen   = 8 + 8 + 8 + 8 + 4 + 4 + 4
 )
 
 // The sections of an index file, in the order of the table.

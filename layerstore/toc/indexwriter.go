@@ -29,7 +29,8 @@ type Writer struct {
 	markerEnc entryEncoder
 	nMarker   int64
 	windowEnc *zstd.Encoder
-	windows   []byte
+	window    []byte // of one point
+	windows   spool
 	points    []byte
 	sums      []byte
 }
@@ -47,7 +48,7 @@ func (c *counter) Write(p []byte) (int, error) {
 
 // NewWriter begins an index in f, which is empty and stays the caller's.
 func NewWriter(f *os.File) (*Writer, error) {
-	w := &Writer{f: f, count: counter{w: f}}
+	w := &Writer{f: f, count: counter{w: f}, windows: spoolBeside(f)}
 	if _, err := f.Write(make([]byte, headerLen)); err != nil {
 		return nil, err
 	}
@@ -82,28 +83,27 @@ func (w *Writer) Add(e *Entry) error {
 // first lies at 0; they rise.
 func (w *Writer) AddPoint(p inflate.Point) error {
 	r := pointRecord{in: p.In, out: p.Out, head: p.Head, bit: p.Bit, headBit: p.HeadBit, kind: uint8(p.Kind), winRaw: uint32(len(p.Window))}
-	windows := w.windows
+	w.window = w.window[:0]
 	if len(p.Window) > 0 {
-		windows = w.windowEnc.EncodeAll(p.Window, windows)
+		w.window = w.windowEnc.EncodeAll(p.Window, w.window)
 	}
-	return w.addPoint(r, windows)
+	return w.addPoint(r, w.window)
 }
 
 // AddZstdPoint is AddPoint for a zstd layer.
 func (w *Writer) AddZstdPoint(p unzstd.Point) error {
 	r := pointRecord{in: p.In, out: p.Out, kind: uint8(p.Kind)}
-	return w.addPoint(r, append(w.windows, p.State...))
+	return w.addPoint(r, p.State)
 }
 
-// addPoint appends a point. windows are those so far with what belongs to it
-// at the end.
-func (w *Writer) addPoint(r pointRecord, windows []byte) error {
-	if len(windows) > math.MaxUint32 {
-		return fmt.Errorf("windows: %d bytes", len(windows))
+// addPoint appends a point with what it needs of the window.
+func (w *Writer) addPoint(r pointRecord, window []byte) error {
+	if len(window) > math.MaxUint32 {
+		return fmt.Errorf("a window of %d bytes", len(window))
 	}
-	r.winOff, r.winLen = uint32(len(w.windows)), uint32(len(windows)-len(w.windows))
-	w.windows = windows
+	r.winOff, r.winLen = w.windows.n, uint32(len(window))
 	w.points = r.put(w.points)
+	w.windows.add(window)
 	return nil
 }
 
@@ -125,29 +125,37 @@ func (w *Writer) Finish(info Info) error {
 	header = binary.LittleEndian.AppendUint32(header, indexVersion)
 	header = binary.LittleEndian.AppendUint32(header, numSections)
 	off := int64(headerLen) + w.count.n
-	for i, b := range [numSections][]byte{putInfo(&info), w.markerBuf.Bytes(), nil, w.points, w.windows, w.sums} {
+	var err error
+	for i, b := range [numSections][]byte{putInfo(&info), w.markerBuf.Bytes(), nil, w.points, nil, w.sums} {
 		at, n := off, int64(len(b))
 		sum := Checksum(b)
-		if i == secEntries {
-			var err error
+		switch i {
+		case secEntries:
 			at, n = headerLen, w.count.n
-			if sum, err = checksumRange(w.f, at, n); err != nil {
-				return err
-			}
-		} else {
-			if _, err := w.f.Write(b); err != nil {
-				return err
-			}
+			sum, err = checksumRange(w.f, at, n)
+		case secWindows:
+			n = w.windows.n
+			sum, err = w.windows.copyTo(w.f)
 			off += n
+		default:
+			_, err = w.f.Write(b)
+			off += n
+		}
+		if err != nil {
+			return err
 		}
 		header = binary.LittleEndian.AppendUint64(header, uint64(at))
 		header = binary.LittleEndian.AppendUint64(header, uint64(n))
 		header = binary.LittleEndian.AppendUint32(header, sum)
 	}
 	header = binary.LittleEndian.AppendUint32(header, Checksum(header))
-	_, err := w.f.WriteAt(header, 0)
+	_, err = w.f.WriteAt(header, 0)
 	return err
 }
+
+// Close lets go of what the Writer has besides the file. It is called when no
+// other method is any more, whether the index was finished or not.
+func (w *Writer) Close() error { return w.windows.close() }
 
 func checksumRange(f io.ReaderAt, off, n int64) (uint32, error) {
 	var sum uint32

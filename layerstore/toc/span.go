@@ -16,12 +16,13 @@ func (s Span) Len() int64 { return s.OutEnd - s.Out }
 
 // A pointRecord is a checkpoint as the file has it.
 type pointRecord struct {
-	in, out        int64
-	head           int64  // of gzip: the header of the block; of chunks: where the last one ends in the blob
-	winOff, winLen uint32 // window or state in the windows section; of chunks: the first, and how many
-	winRaw         uint32 // of gzip: bytes of the window, uncompressed
-	bit, headBit   uint8
-	kind           uint8 // an inflate.PointKind or unzstd.PointKind
+	in, out      int64
+	head         int64  // of gzip: the header of the block; of chunks: where the last one ends in the blob
+	winOff       int64  // window or state in the windows section; of chunks: the first
+	winLen       uint32 // 0: none; of chunks: how many
+	winRaw       uint32 // of gzip: bytes of the window, uncompressed
+	bit, headBit uint8
+	kind         uint8 // an inflate.PointKind or unzstd.PointKind
 }
 
 func (p *pointRecord) put(b []byte) []byte {
@@ -29,7 +30,7 @@ func (p *pointRecord) put(b []byte) []byte {
 	b = le.AppendUint64(b, uint64(p.in))
 	b = le.AppendUint64(b, uint64(p.out))
 	b = le.AppendUint64(b, uint64(p.head))
-	b = le.AppendUint32(b, p.winOff)
+	b = le.AppendUint64(b, uint64(p.winOff))
 	b = le.AppendUint32(b, p.winLen)
 	b = le.AppendUint32(b, p.winRaw)
 	return append(b, p.bit, p.headBit, p.kind, 0)
@@ -39,8 +40,8 @@ func getPoint(b []byte) pointRecord {
 	le := binary.LittleEndian
 	return pointRecord{
 		in: int64(le.Uint64(b)), out: int64(le.Uint64(b[8:])), head: int64(le.Uint64(b[16:])),
-		winOff: le.Uint32(b[24:]), winLen: le.Uint32(b[28:]), winRaw: le.Uint32(b[32:]),
-		bit: b[36], headBit: b[37], kind: b[38],
+		winOff: int64(le.Uint64(b[24:])), winLen: le.Uint32(b[32:]), winRaw: le.Uint32(b[36:]),
+		bit: b[40], headBit: b[41], kind: b[42],
 	}
 }
 
@@ -55,7 +56,7 @@ func (p *pointRecord) follows(prev pointRecord, first bool, info *Info) bool {
 
 // sound says whether a point's numbers are in range.
 func (p *pointRecord) sound(info *Info, windows int) bool {
-	if p.in < 0 || p.bit > 7 || p.headBit > 7 || p.winRaw > maxWindow || int64(p.winOff)+int64(p.winLen) > int64(windows) {
+	if p.in < 0 || p.bit > 7 || p.headBit > 7 || p.winRaw > maxWindow || p.winOff < 0 || p.winOff > int64(windows) || int64(p.winLen) > int64(windows)-p.winOff {
 		return false
 	}
 	return p.in <= info.BlobSize && p.head >= 0 && p.head <= p.in

@@ -18,13 +18,18 @@ import (
 // A source is a blob in a file, or in a part of one.
 type source struct {
 	*io.SectionReader
-	id   string
-	file io.Closer // nil where the file is another's
+	id    string
+	place string
+	file  io.Closer // nil where the file is another's
 }
 
 var _ blob.Source = (*source)(nil)
 
 func (s *source) ID() string { return s.id }
+
+// Place says which file the blob lies in, as what, and where in it: another
+// when its bytes may be others, whatever digest is claimed for them.
+func (s *source) Place() string { return s.place }
 
 func (s *source) Close() error {
 	if s.file == nil {
@@ -41,7 +46,11 @@ func bytesSource(b []byte) *source {
 // section gives n bytes of src from off on. Without a digest it is named by
 // where it lies.
 func section(src blob.Source, off, n int64) *source {
-	return &source{SectionReader: io.NewSectionReader(src, off, n), id: fmt.Sprintf("%s@%d+%d", src.ID(), off, n)}
+	s := &source{SectionReader: io.NewSectionReader(src, off, n), id: fmt.Sprintf("%s@%d+%d", src.ID(), off, n)}
+	if p, ok := src.(interface{ Place() string }); ok {
+		s.place = fmt.Sprintf("%s@%d+%d", p.Place(), off, n)
+	}
+	return s
 }
 
 // openFile opens a regular file, named by what changes when its bytes do. The
@@ -72,8 +81,9 @@ func fileSource(f *os.File, path string) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := fmt.Sprintf("file:%s#inode=%d,size=%d,mtime=%d", abs, st.Sys().(*syscall.Stat_t).Ino, st.Size(), st.ModTime().UnixNano())
-	return &source{SectionReader: io.NewSectionReader(f, 0, st.Size()), id: id, file: f}, nil
+	sys := st.Sys().(*syscall.Stat_t)
+	id := fmt.Sprintf("file:%s#inode=%d,size=%d,mtime=%d,ctime=%d.%09d", abs, sys.Ino, st.Size(), st.ModTime().UnixNano(), sys.Ctim.Sec, sys.Ctim.Nsec)
+	return &source{SectionReader: io.NewSectionReader(f, 0, st.Size()), id: id, place: id, file: f}, nil
 }
 
 // closers are closed together.

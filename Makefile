@@ -63,6 +63,7 @@ fuzz:
 soak:
 	CGO_ENABLED=1 go test -race -count=20 -timeout 2h ./fs ./layerstore/... ./overlay
 	MICA_TEST_HISTORIES=2000 go test -count=10 -timeout 2h ./e2e
+	MICA_TEST_KILLS=1000 go test -count=1 -run TestKills -v ./e2e
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

@@ -219,11 +219,7 @@ func TestKilledMount(t *testing.T) {
 	dir := h.mount(layout)
 	want := mustReadTree(t, dir)
 	kill := func() {
-		p, err := processesIn(h.mica("mounts", "--format", "json"), dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := p.kill(); err != nil {
+		if err := h.processes(dir).kill(); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.ReadFile(filepath.Join(dir, "etc/passwd")); !errors.Is(err, unix.ENOTCONN) {

@@ -49,7 +49,7 @@ func TestReads(t *testing.T) {
 }
 
 // waitReaders waits for readers of a mount. Readers that wait for ever are let
-// go by the end of the server.
+// go by the end of all that serves it.
 func (h *host) waitReaders(dir string, readers *sync.WaitGroup) {
 	h.t.Helper()
 	done := make(chan bool)
@@ -60,7 +60,7 @@ func (h *host) waitReaders(dir string, readers *sync.WaitGroup) {
 	select {
 	case <-done:
 	case <-time.After(time.Minute):
-		if err := unix.Kill(h.server(dir), unix.SIGKILL); err != nil {
+		if err := h.processes(dir).kill(); err != nil {
 			h.t.Fatal(err)
 		}
 		<-done

@@ -202,11 +202,17 @@ func (h *host) umount(dir string) {
 // server gives the process that serves a mount.
 func (h *host) server(dir string) (pid int) {
 	h.t.Helper()
-	m, err := processesIn(h.mica("mounts", "--format", "json"), dir)
+	return h.processes(dir).Server
+}
+
+// processes gives all that belong to a mount.
+func (h *host) processes(dir string) processes {
+	h.t.Helper()
+	p, err := processesIn(h.mica("mounts", "--format", "json"), dir)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return m.Server
+	return p
 }
 
 // processes are those of a mount, by number.

@@ -17,7 +17,7 @@ const (
 	// freeKills is how many servers in a row may be killed before the next one
 	// waits a little: a killer that does not tire shall not take a processor.
 	freeKills = 10
-	killDelay = 100 * time.Millisecond
+	killDelay = 50 * time.Millisecond
 )
 
 // after says how long to wait after the death of a server that has lived that

@@ -15,7 +15,7 @@ func TestRestarts(t *testing.T) {
 	}{
 		{"crashes at once", 20 * ms, false, []time.Duration{0, 50 * ms, 100 * ms, 200 * ms, 400 * ms, -1}},
 		{"crashes now and then", time.Hour, false, []time.Duration{0, 0, 0, 0, 0, 0, 0, 0}},
-		{"killed again and again", 20 * ms, true, []time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100 * ms, 100 * ms}},
+		{"killed again and again", 20 * ms, true, []time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 50 * ms, 50 * ms}},
 	} {
 		var r restarts
 		for i, want := range tt.want {

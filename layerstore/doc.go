@@ -5,7 +5,8 @@
 //	transport.Layer ─Store.Layer→ index file there? ─yes→ Layer
 //	                                   │no
 //	              read → inflate/zstd ─┬→ tar scan, block sums ─→ index file
-//	                   └→ digest       └→ diffID
+//	                   └→ digest       └→ diffID                      ↑
+//	              footer → table of contents, if the manifest names its digest
 //
 // # Invariants
 //
@@ -15,5 +16,7 @@
 //     again.
 //   - One process makes a file, others wait for it: a flock that dies with
 //     its holder.
-//   - An index exists only of a blob whose digest and diffID were right.
+//   - An index exists only of a blob whose digest and diffID were right, or of
+//     one with a table whose digest was: its chunks then have digests of their
+//     own, and its name says which table that is.
 package layerstore

@@ -39,11 +39,24 @@ func (r *Reader) fillChunks(ix *toc.Index, sp toc.Span, s *span) (n int, err err
 			err = cmp.Or(err, bad)
 		}
 		n += len(buf)
-		if n < len(s.buf) {
-			s.advance(n, nil)
-		}
+		s.advance(n, nil)
+	}
+	if next, ok := ix.ChunkAfter(sp); ok && err == nil {
+		r.lookAhead(ix, next, &m)
 	}
 	return n, err
+}
+
+// lookAhead compares the header of the file that is behind a span, if it goes
+// on where m is: to come back for it would be to decode the last chunk again. What is
+// wrong with it is found when that file is read.
+func (r *Reader) lookAhead(ix *toc.Index, next toc.Chunk, m *members) {
+	if next.File == toc.NoFile {
+		return
+	}
+	if h := ix.Header(next.File); h.In == m.in && h.Skip >= m.pos {
+		_ = r.checkHeader(ix, next, m.end, m)
+	}
 }
 
 // checkHeader compares the header of the file that a chunk is of with the

@@ -5,7 +5,9 @@
 //
 // # Invariants
 //
-//   - Bytes are handed out only after the checksum of their span held.
+//   - Bytes are handed out only after the checksum of their block, or the
+//     digest of their chunk, held; of a layer with chunks, only if the file's tar
+//     header says what the table says.
 //   - A span is decoded once for any number of readers that wait for it, and
 //     no lock is held meanwhile.
 //   - The span cache is bounded in bytes.

@@ -1,8 +1,9 @@
 // Package toc is the table of contents of one layer: read from a tar stream
-// in one pass, kept as a compact index file, read back with every byte checked.
+// in one pass, or from a table of another format, kept as a compact index file, read back with every byte checked.
 //
-//	tar stream ─Scan→ entries ─┐
-//	checkpoints, span sums ────┴─Write→ index file ─Open→ Index
+//	tar stream ─Scan→ entries ─────────────┐
+//	another's table ─Describer→ entries ───┤
+//	checkpoints, span sums, or chunks ─────┴─Write→ index file ─Open→ Index
 //
 // # Invariants
 //

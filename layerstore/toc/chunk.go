@@ -190,6 +190,15 @@ func (ix *Index) Chunks(s Span) []Chunk {
 	return all
 }
 
+// ChunkAfter gives the chunk that follows those of a span, if there is one.
+func (ix *Index) ChunkAfter(s Span) (c Chunk, ok bool) {
+	i := int(s.firstSum) + int(s.point.winLen)
+	if i == len(ix.sections[secChunks])/chunkLen {
+		return c, false
+	}
+	return getChunk(ix.sections[secChunks], i), true
+}
+
 // Headers is how many headers there are for [Index.Header].
 func (ix *Index) Headers() int {
 	if !ix.info.Codec.Chunked() {

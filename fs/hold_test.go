@@ -106,6 +106,24 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// TestKilledIdle kills servers that have not been asked anything, and asks at
+// the same moment: the kernel may give the request to the one that is dying.
+func TestKilledIdle(t *testing.T) {
+	s, _ := startHeld(t)
+	for range 20 {
+		if err := unix.Kill(s.pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Statfs_t
+		if err := unix.Statfs(s.dir, &st); err != nil {
+			t.Fatalf("statfs at once after a kill: %v", err)
+		}
+		if err := s.nextServer(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestHeldEnds unmounts in each way. Holder and server end and leave nothing.
 func TestHeldEnds(t *testing.T) {
 	for _, tt := range []struct {

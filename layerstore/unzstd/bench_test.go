@@ -2,6 +2,7 @@ package unzstd
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"syscall"
@@ -10,6 +11,98 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 )
+
+// TestLayer decodes the zstd file that MICA_BENCH_ZSTD names, whole and from each Point, and
+// compares it with what klauspost/compress gives.
+func TestLayer(t *testing.T) {
+	name := os.Getenv("MICA_BENCH_ZSTD")
+	if name == "" {
+		t.Skip("MICA_BENCH_ZSTD names no file")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var points []Point
+	ours := NewReader(f, Options{Spacing: 8 << 20, OnPoint: func(p Point) { points = append(points, p) }})
+	size := int64(0)
+	buf := make([]byte, 300_000)
+	for err == nil {
+		var n int
+		n, err = ours.Read(buf)
+		size += int64(n)
+	}
+	if err != io.EOF {
+		t.Fatal(err)
+	}
+	src, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	theirs, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	var r Reader
+	want := make([]byte, len(buf))
+	for i, p := range points {
+		end, next := int64(1<<62), size
+		if i+1 < len(points) {
+			end, next = points[i+1].In, points[i+1].Out
+		}
+		if err := r.Resume(f, p, end); err != nil {
+			t.Fatal(err)
+		}
+		for at := p.Out; at < next; {
+			n := int(min(int64(len(buf)), next-at))
+			if _, err := io.ReadFull(theirs, want[:n]); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(&r, buf[:n]); err != nil || !bytes.Equal(buf[:n], want[:n]) {
+				t.Fatalf("point %d: %d bytes from %d on: %v, or others than klauspost/compress gives", i, n, at, err)
+			}
+			at += int64(n)
+		}
+	}
+	if n, err := io.Copy(io.Discard, theirs); n > 0 || err != nil {
+		t.Errorf("klauspost/compress gives %d bytes more, %v", n, err)
+	}
+}
+
+// BenchmarkResume takes up one Point after the other and reads its span.
+func BenchmarkResume(b *testing.B) {
+	zst := benchInput(b)
+	for _, spacing := range []int64{4 << 20, 8 << 20, 16 << 20} {
+		b.Run(fmt.Sprintf("%dMiB", spacing>>20), func(b *testing.B) {
+			var points []Point
+			all := NewReader(bytes.NewReader(zst), Options{Spacing: spacing, OnPoint: func(p Point) { points = append(points, p) }})
+			if _, err := io.Copy(io.Discard, all); err != nil {
+				b.Fatal(err)
+			}
+			points = points[1 : len(points)-1] // whole spans
+			var r Reader
+			buf := make([]byte, 256<<10)
+			start := cpuTime()
+			for i := 0; b.Loop(); i++ {
+				if err := r.Resume(bytes.NewReader(zst), points[i%len(points)], int64(len(zst))); err != nil {
+					b.Fatal(err)
+				}
+				for left := spacing; left > 0; {
+					n, err := r.Read(buf[:min(int64(len(buf)), left)])
+					if err != nil {
+						b.Fatal(err)
+					}
+					left -= int64(n)
+				}
+			}
+			b.SetBytes(spacing)
+			b.ReportMetric((cpuTime()-start).Seconds()*1000/float64(b.N), "cpu-ms/op")
+		})
+	}
+}
 
 // benchInput is the zstd file that MICA_BENCH_ZSTD names, or one made up.
 func benchInput(b *testing.B) []byte {

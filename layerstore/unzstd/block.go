@@ -91,6 +91,7 @@ func (r *Reader) compressed(b []byte) error {
 	if len(b) < 2 {
 		return fault("compressed block is too small")
 	}
+	r.litPos = 0
 	n, err := r.literals(b)
 	if err != nil {
 		return err

@@ -43,20 +43,55 @@ func (t *huffTable) rounds4(to unsafe.Pointer, quarter int, b *[4]backBits, roun
 	s3, end3 := openStream(&b[3])
 	to2 := unsafe.Add(to, 2*quarter)
 	for range rounds {
-		s0, s1 = t.put(s0, to), t.put(s1, unsafe.Add(to, quarter))
-		s2, s3 = t.put(s2, to2), t.put(s3, unsafe.Add(to2, quarter))
+		e0, e1, e2, e3 := t[s0>>53], t[s1>>53], t[s2>>53], t[s3>>53]
+		s0 <<= e0 & 63
+		s1 <<= e1 & 63
+		s2 <<= e2 & 63
+		s3 <<= e3 & 63
+		*(*byte)(to) = byte(e0 >> 8)
+		*(*byte)(unsafe.Add(to, quarter)) = byte(e1 >> 8)
+		*(*byte)(to2) = byte(e2 >> 8)
+		*(*byte)(unsafe.Add(to2, quarter)) = byte(e3 >> 8)
 		to, to2 = unsafe.Add(to, 1), unsafe.Add(to2, 1)
-		s0, s1 = t.put(s0, to), t.put(s1, unsafe.Add(to, quarter))
-		s2, s3 = t.put(s2, to2), t.put(s3, unsafe.Add(to2, quarter))
+		e0, e1, e2, e3 = t[s0>>53], t[s1>>53], t[s2>>53], t[s3>>53]
+		s0 <<= e0 & 63
+		s1 <<= e1 & 63
+		s2 <<= e2 & 63
+		s3 <<= e3 & 63
+		*(*byte)(to) = byte(e0 >> 8)
+		*(*byte)(unsafe.Add(to, quarter)) = byte(e1 >> 8)
+		*(*byte)(to2) = byte(e2 >> 8)
+		*(*byte)(unsafe.Add(to2, quarter)) = byte(e3 >> 8)
 		to, to2 = unsafe.Add(to, 1), unsafe.Add(to2, 1)
-		s0, s1 = t.put(s0, to), t.put(s1, unsafe.Add(to, quarter))
-		s2, s3 = t.put(s2, to2), t.put(s3, unsafe.Add(to2, quarter))
+		e0, e1, e2, e3 = t[s0>>53], t[s1>>53], t[s2>>53], t[s3>>53]
+		s0 <<= e0 & 63
+		s1 <<= e1 & 63
+		s2 <<= e2 & 63
+		s3 <<= e3 & 63
+		*(*byte)(to) = byte(e0 >> 8)
+		*(*byte)(unsafe.Add(to, quarter)) = byte(e1 >> 8)
+		*(*byte)(to2) = byte(e2 >> 8)
+		*(*byte)(unsafe.Add(to2, quarter)) = byte(e3 >> 8)
 		to, to2 = unsafe.Add(to, 1), unsafe.Add(to2, 1)
-		s0, s1 = t.put(s0, to), t.put(s1, unsafe.Add(to, quarter))
-		s2, s3 = t.put(s2, to2), t.put(s3, unsafe.Add(to2, quarter))
+		e0, e1, e2, e3 = t[s0>>53], t[s1>>53], t[s2>>53], t[s3>>53]
+		s0 <<= e0 & 63
+		s1 <<= e1 & 63
+		s2 <<= e2 & 63
+		s3 <<= e3 & 63
+		*(*byte)(to) = byte(e0 >> 8)
+		*(*byte)(unsafe.Add(to, quarter)) = byte(e1 >> 8)
+		*(*byte)(to2) = byte(e2 >> 8)
+		*(*byte)(unsafe.Add(to2, quarter)) = byte(e3 >> 8)
 		to, to2 = unsafe.Add(to, 1), unsafe.Add(to2, 1)
-		s0, s1 = t.put(s0, to), t.put(s1, unsafe.Add(to, quarter))
-		s2, s3 = t.put(s2, to2), t.put(s3, unsafe.Add(to2, quarter))
+		e0, e1, e2, e3 = t[s0>>53], t[s1>>53], t[s2>>53], t[s3>>53]
+		s0 <<= e0 & 63
+		s1 <<= e1 & 63
+		s2 <<= e2 & 63
+		s3 <<= e3 & 63
+		*(*byte)(to) = byte(e0 >> 8)
+		*(*byte)(unsafe.Add(to, quarter)) = byte(e1 >> 8)
+		*(*byte)(to2) = byte(e2 >> 8)
+		*(*byte)(unsafe.Add(to2, quarter)) = byte(e3 >> 8)
 		to, to2 = unsafe.Add(to, 1), unsafe.Add(to2, 1)
 		s0, end0 = refill(s0, end0)
 		s1, end1 = refill(s1, end1)
@@ -178,8 +213,8 @@ func (r *Reader) fastExecute(batch []sequence, limit int) (n, dist int, isFar bo
 	ring := unsafe.Pointer(unsafe.SliceData(h.ring))
 	to, near := unsafe.Add(ring, h.pos), uintptr(unsafe.Add(ring, r.near(limit)))
 	// All literals have slack after them.
-	lit := unsafe.Pointer(unsafe.SliceData(r.lits))
-	litsLeft, room := len(r.lits), limit-h.pos
+	lit := unsafe.Add(unsafe.Pointer(unsafe.SliceData(r.lits)), r.litPos)
+	litsLeft, room := len(r.lits)-r.litPos, limit-h.pos
 	rep0, rep1, rep2 := r.reps[0], r.reps[1], r.reps[2]
 	for ; n < len(batch); n++ {
 		q := &batch[n]
@@ -190,8 +225,9 @@ func (r *Reader) fastExecute(batch []sequence, limit int) (n, dist int, isFar bo
 		litsLeft -= lits
 		room -= lits + match
 		copy16(to, lit)
-		if lits > 16 {
-			copyFar(unsafe.Add(to, 16), unsafe.Add(lit, 16), lits-16)
+		copy16(unsafe.Add(to, 16), unsafe.Add(lit, 16))
+		if lits > 32 {
+			copyFar(unsafe.Add(to, 32), unsafe.Add(lit, 32), lits-32)
 		}
 		lit, to = unsafe.Add(lit, lits), unsafe.Add(to, lits)
 
@@ -235,7 +271,7 @@ func (r *Reader) fastExecute(batch []sequence, limit int) (n, dist int, isFar bo
 		to = next
 	}
 	h.pos = int(uintptr(to) - uintptr(ring))
-	r.lits = r.lits[len(r.lits)-litsLeft:]
+	r.litPos = len(r.lits) - litsLeft
 	r.reps = [3]uint32{rep0, rep1, rep2}
 	return n, dist, isFar
 }

@@ -54,7 +54,8 @@ type Reader struct {
 	huff      huffTable
 
 	// Of the current block.
-	lits   []byte // not copied yet
+	lits   []byte // has slack after its end
+	litPos int    // how far they are copied
 	litBuf []byte
 	batch  [batchSize]sequence
 	counts counts

@@ -8,7 +8,7 @@ type sequence struct {
 
 // batchSize is how many sequences are decoded before they are executed: few
 // enough to stay in the first-level cache.
-const batchSize = 256
+const batchSize = 512
 
 // The tables that a block may take over from the one before, in the order of
 // the modes in a sequences section.
@@ -288,26 +288,26 @@ func (r *Reader) execute(batch []sequence, limit int) error {
 func (r *Reader) plainExecute(q sequence, limit int) error {
 	h := &r.history
 	lits, match := int(q.lits), int(q.match)
-	if lits > len(r.lits) {
+	if lits > len(r.lits)-r.litPos {
 		return fault("block has too few literals")
 	}
 	if lits+match > limit-h.pos {
 		return fault("block gives too much")
 	}
-	copy(h.ring[h.pos:], r.lits[:lits])
+	copy(h.ring[h.pos:], r.lits[r.litPos:r.litPos+lits])
 	h.pos += lits
-	r.lits = r.lits[lits:]
+	r.litPos += lits
 	return r.farMatch(int(repeatedDist(&r.reps, q.value, q.lits)), match)
 }
 
 // lastLiterals copies what sequences have left over.
 func (r *Reader) lastLiterals(limit int) error {
 	h := &r.history
-	if len(r.lits) > limit-h.pos {
+	rest := r.lits[r.litPos:]
+	if len(rest) > limit-h.pos {
 		return fault("block gives too much")
 	}
-	copy(h.ring[h.pos:], r.lits)
-	h.pos += len(r.lits)
+	h.pos += copy(h.ring[h.pos:], rest)
 	return nil
 }
 

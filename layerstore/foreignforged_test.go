@@ -155,8 +155,8 @@ func TestForgedTables(t *testing.T) {
 		{about: "chunk in the wrong place", forge: set("bin/big", "chunkOffset", 5), note: "want one at 0"},
 		{about: "no digest of a chunk", forge: set("bin/big", "chunkDigest", nil), note: "digest"},
 		{about: "another kind of digest", forge: set("bin/big", "chunkDigest", "sha512:00"), note: "digest"},
-		{about: "offset beyond the data", forge: set("many/199", "offset", 1<<40), note: "beyond"},
-		{about: "offset at the table", forge: set("many/199", "offset", float64(len(stargz.blob))), note: "beyond"},
+		{about: "offset beyond the data", forge: set("many/59", "offset", 1<<40), note: "beyond"},
+		{about: "offset at the table", forge: set("many/59", "offset", float64(len(stargz.blob))), note: "beyond"},
 		{about: "negative offset", forge: set("bin/big", "offset", -1), note: "not behind"},
 		{about: "no offset", forge: set("bin/big", "offset", nil), note: "not behind"},
 		{about: "offset of the file before", forge: func(_ map[string]any, rows []any) {
@@ -175,7 +175,7 @@ func TestForgedTables(t *testing.T) {
 		{about: "end of a file before its start", layers: []tabled{containers}, forge: set("bin/big", "endOffset", 1), note: "ends at 1"},
 		{about: "end of a file beyond the data", layers: []tabled{containers}, forge: set("bin/big", "endOffset", 1<<40), note: "ends at"},
 
-		{about: "offset within a member", forge: add("many/199", "offset", 1), errs: []string{"many/199"}},
+		{about: "offset within a member", forge: add("many/59", "offset", 1), errs: []string{"many/59"}},
 		// In eStargz headers begin where the file before ends.
 		{about: "offset within a member, before a header", layers: []tabled{stargz}, forge: add("bin/cap", "offset", 3), errs: []string{"bin/cap", "some zeros"}},
 		{about: "offset within a frame", layers: []tabled{containers}, forge: add("bin/cap", "offset", 3), errs: []string{"bin/cap"}},
@@ -196,6 +196,7 @@ func TestForgedTables(t *testing.T) {
 		{about: "empty file that has no header", forge: set("./etc/empty", "name", "etc/other")},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
+			t.Parallel()
 			layers := tt.layers
 			if layers == nil {
 				layers = []tabled{stargz, containers}
@@ -208,7 +209,9 @@ func TestForgedTables(t *testing.T) {
 					if ix.Info().Codec.Chunked() || len(notes) == 0 || !strings.Contains(notes[0], tt.note) {
 						t.Errorf("codec %v, notes %q; want a pass and a note with %q", ix.Info().Codec, notes, tt.note)
 					}
-				} else if !ix.Info().Codec.Chunked() {
+					continue
+				}
+				if !ix.Info().Codec.Chunked() {
 					t.Errorf("codec %v, notes %q; want the table to be used", ix.Info().Codec, notes)
 				}
 				var failed []string

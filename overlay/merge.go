@@ -38,6 +38,7 @@ type merger struct {
 	extents []byte
 	times   []byte
 	pending []pendingLink
+	implied int // directories that no entry has described
 	follows int // bytes of symlink targets that parent has followed in this layer
 
 	// The directory of the last entry: most entries lie beside the one before.
@@ -258,6 +259,9 @@ const (
 
 // addImplied makes a directory that no entry describes.
 func (m *merger) addImplied(parent uint32, name string, old uint32) (uint32, error) {
+	if m.implied++; m.implied > maxImplied {
+		return 0, fmt.Errorf("more than %d directories of the image have no entry", maxImplied)
+	}
 	in := uint32(len(m.inodes))
 	m.inodes = append(m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755}), at: atLayer(m.layer)})
 	return m.add(parent, name, old, in)

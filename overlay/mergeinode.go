@@ -66,6 +66,8 @@ const (
 	maxXattrs  = 32 << 20 // bytes of extended attributes, each set counted once
 	maxExtents = 1 << 20  // of sparse files
 	maxNames   = 1 << 25
+	maxImplied = 1 << 20  // directories that no entry describes
+	maxTargets = 64 << 20 // bytes of symlink targets
 )
 
 var fileKind = map[toc.Type]uint32{

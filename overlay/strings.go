@@ -15,6 +15,8 @@ type stringPool struct {
 	data  []byte
 	slots []uint32 // open addressing; offset plus one; 0 is free
 	used  int
+
+	targets int // bytes of symlink targets
 }
 
 var poolSeed = maphash.MakeSeed()
@@ -80,6 +82,9 @@ func (p *stringPool) nameAt(at uint32) string {
 func (p *stringPool) target(s string) (uint32, error) {
 	if len(s) > math.MaxUint16 {
 		return 0, fmt.Errorf("symlink target of %d bytes", len(s))
+	}
+	if p.targets += len(s); p.targets > maxTargets {
+		return 0, fmt.Errorf("more than %d MiB of symlink targets in the image", maxTargets>>20)
 	}
 	at := uint64(len(p.data))
 	if at+uint64(len(s))+2 > math.MaxUint32 {

@@ -41,7 +41,7 @@ func (e *expanded) ID() string { return "expanded:" + e.layer.spec.Blob.ID() }
 // Place is that of the bytes as stored, marked likewise.
 func (e *expanded) Place() string { return expandedPlace(e.layer.spec.Blob) }
 
-func expandedPlace(src blob.Source) string { return "expanded:" + placeOf(src) }
+func expandedPlace(src blob.Source) string { return "expanded:" + Place(src) }
 
 func (e *expanded) ReadAt(p []byte, off int64) (int, error) {
 	return e.layer.ReadAt(context.Background(), p, off)

@@ -57,7 +57,6 @@ func (e *DigestError) Error() string {
 // processes may ask for one at once: one makes it.
 func (s *Store) EnsureIndex(ctx context.Context, spec Spec) error {
 	path := s.IndexPath(spec.Key())
-	made := false
 	err := s.Make(ctx, path, func() error {
 		ix, err := s.OpenIndex(spec)
 		if err != nil {
@@ -65,14 +64,15 @@ func (s *Store) EnsureIndex(ctx context.Context, spec Spec) error {
 		}
 		return ix.Close()
 	}, func(f *os.File) error {
-		made = true
-		return s.writeIndex(ctx, spec, f)
+		if err := s.writeIndex(ctx, spec, f); err != nil {
+			return err
+		}
+		// Before there is an index, so that nobody who waits for it reads the
+		// blob once more.
+		return s.proven(ctx, spec.Key(), Place(spec.Blob))
 	})
 	if err != nil {
 		return err
-	}
-	if made {
-		return s.proven(spec.Key(), placeOf(spec.Blob))
 	}
 	return s.prove(ctx, spec)
 }

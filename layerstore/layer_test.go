@@ -240,7 +240,7 @@ func TestIndexedOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			spec := Spec{Blob: src, Progress: func(n int64) { read.Add(n) }}
+			spec := Spec{Blob: &placed{*src, "here"}, Digest: src.id, Progress: func(n int64) { read.Add(n) }}
 			if err := Open(root).EnsureIndex(t.Context(), spec); err != nil {
 				t.Error(err)
 			}

@@ -31,7 +31,7 @@ func (p *pass) scanArchive(ctx context.Context, store *Store, src *chunkReader) 
 		// if need be; no archive of an image has one.
 		if h.Typeflag == tar.TypeReg && !isSparse(h) {
 			place := fmt.Sprintf("%s@%d+%d", expandedPlace(p.src), src.pos, h.Size)
-			if made, _ := store.indexMember(archive, h.Size, p.spec.Key(), place); made {
+			if made, _ := store.indexMember(ctx, archive, h.Size, p.spec.Key(), place); made {
 				layers++
 			}
 		}
@@ -46,7 +46,7 @@ func (p *pass) scanArchive(ctx context.Context, store *Store, src *chunkReader) 
 // bytes, and says whether it did; of anything else it makes nothing. It may
 // leave some bytes unread. archive is the key of the index whose lock is held:
 // a name until it is known which layer it is; place is where the layer lies.
-func (s *Store) indexMember(r io.Reader, size int64, archive, place string) (made bool, err error) {
+func (s *Store) indexMember(ctx context.Context, r io.Reader, size int64, archive, place string) (made bool, err error) {
 	head := make([]byte, 512)
 	if size%512 != 0 || size < 1024 {
 		return false, nil // no tar has such a length
@@ -89,7 +89,7 @@ func (s *Store) indexMember(r io.Reader, size int64, archive, place string) (mad
 	if err := commit(f, s.IndexPath(id)); err != nil {
 		return false, err
 	}
-	return true, s.proven(id, place)
+	return true, s.proven(ctx, id, place)
 }
 
 // maxMembers is how many layers an archive may have that are indexed as they

@@ -16,8 +16,9 @@ import (
 // each place at which a blob was found to have its digest, an empty file; a
 // blob at another place is hashed once before its contents are used.
 
-// placeOf gives the place of a blob, "" where it does not say.
-func placeOf(src blob.Source) string {
+// Place says where a blob lies, so that other bytes have another place; "" where
+// it does not say.
+func Place(src blob.Source) string {
 	if p, ok := src.(interface{ Place() string }); ok {
 		return p.Place()
 	}
@@ -30,13 +31,12 @@ func (s *Store) proofPath(key, place string) string {
 
 // prove makes sure that the blob is the one that its index was made of.
 func (s *Store) prove(ctx context.Context, spec Spec) error {
-	place := placeOf(spec.Blob)
+	place := Place(spec.Blob)
 	if place == "" {
 		return nil
 	}
 	path := s.proofPath(spec.Key(), place)
-	there := func() error { _, err := os.Stat(path); return err }
-	return s.Make(ctx, path, there, func(*os.File) error {
+	return s.Make(ctx, path, exists(path), func(*os.File) error {
 		ix, err := s.OpenIndex(spec)
 		if err != nil {
 			return err
@@ -60,11 +60,18 @@ func (s *Store) prove(ctx context.Context, spec Spec) error {
 }
 
 // proven notes that the blob at a place was found to be what its key says.
-func (s *Store) proven(key, place string) error {
+// Somebody else may be about to prove just that, as with an image that has a
+// layer twice.
+func (s *Store) proven(ctx context.Context, key, place string) error {
 	if place == "" {
 		return nil
 	}
-	return s.writeFile(s.proofPath(key, place), func(*os.File) error { return nil })
+	path := s.proofPath(key, place)
+	return s.Make(ctx, path, exists(path), func(*os.File) error { return nil })
+}
+
+func exists(path string) func() error {
+	return func() error { _, err := os.Stat(path); return err }
 }
 
 // digestOf hashes a blob as stored, by the algorithm of the digest wanted.

@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	iofs "io/fs"
 	"iter"
 	"os"
-
-	"golang.org/x/sys/unix"
 
 	"mica/layerstore"
 	"mica/layerstore/blob"
@@ -34,7 +32,7 @@ func canDefer(store *layerstore.Store, layers []Layer) bool {
 		}
 		head := make([]byte, blob.SniffLen)
 		n, err := l.Blob.ReadAt(head, 0)
-		if err != nil && err != io.EOF || blob.Sniff(head[:n]) != blob.None || l.Digest == "" && l.DiffID == "" {
+		if err != nil && err != io.EOF || blob.Sniff(head[:n]) != blob.None || l.Digest == "" && l.DiffID == "" || layerstore.Place(l.Blob) == "" {
 			return false
 		}
 		size += l.Blob.Size()
@@ -50,19 +48,25 @@ type proof struct {
 }
 
 // openDeferred gives the tree of layers whose contents are being verified. The
-// tree is a file without a name: what is not proven is for nobody else.
+// tree is kept until they are, by the places of the blobs and not only by what
+// is promised of them: what is not proven is for these very files.
 func openDeferred(ctx context.Context, store *layerstore.Store, layers []Layer) (*Tree, *proof, error) {
 	key := chainKey(layers, false)
-	fd, err := unix.MemfdCreate("mica tree", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("memfd_create", err)
+	name := "unproven " + key
+	for _, l := range layers {
+		name += " " + layerstore.Place(l.Blob)
 	}
-	f := os.NewFile(uintptr(fd), "tree")
-	defer f.Close() // the mapping stays
-	if err := mergeUnverified(store, key, layers, f); err != nil {
-		return nil, nil, err
+	path := store.TreePath(name)
+	var tree *Tree
+	err := store.Make(ctx, path, func() (err error) {
+		tree, err = openTreeFor(path, key, layers)
+		return err
+	}, func(f *os.File) error { return mergeUnverified(store, key, layers, f) })
+	if errors.Is(err, iofs.ErrNotExist) {
+		// Another process has proven it in this moment.
+		tree, err = ensureTree(ctx, store, layers, false)
+		return tree, nil, err
 	}
-	tree, err := OpenTree(fmt.Sprintf("/proc/self/fd/%d", fd), key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -71,7 +75,10 @@ func openDeferred(ctx context.Context, store *layerstore.Store, layers []Layer) 
 	p := &proof{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		p.err = p.run(ctx, store, layers, tree)
+		if p.err = p.run(ctx, store, layers, tree); p.err == nil {
+			// Others that have it open go on with it; it is the same as the other.
+			_ = os.Remove(path)
+		}
 	}()
 	return tree, p, nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	iofs "io/fs"
 	"slices"
@@ -24,6 +25,9 @@ type bytesSource struct {
 }
 
 func (b *bytesSource) ID() string { return b.id }
+
+// Place tells one source from another.
+func (b *bytesSource) Place() string { return fmt.Sprintf("%p", b) }
 
 // tarLayer makes a plain layer of files, whose contents are their names.
 func tarLayer(t testing.TB, history string, names ...string) Layer {

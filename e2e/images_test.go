@@ -50,6 +50,7 @@ func busybox(t *testing.T) map[string]string {
 		umoci repack --refresh-bundle --image oci:busybox bundle
 		copy() { skopeo --insecure-policy copy -q "$@"; }
 		copy --dest-compress-format zstd oci:oci:busybox oci:oci-zstd:busybox
+		copy --dest-compress-format zstd:chunked oci:oci:busybox oci:oci-chunked:busybox
 		copy oci:oci:busybox oci-archive:oci.tar:busybox
 		copy oci:oci:busybox docker-archive:docker.tar:mica/busybox:latest
 		copy oci:oci:busybox dir:dir
@@ -57,6 +58,7 @@ func busybox(t *testing.T) map[string]string {
 	refs := map[string]string{
 		"umoci's OCI layout":      filepath.Join(base, "oci") + ":busybox",
 		"skopeo's zstd layout":    filepath.Join(base, "oci-zstd") + ":busybox",
+		"skopeo's zstd:chunked":   filepath.Join(base, "oci-chunked") + ":busybox",
 		"skopeo's OCI archive":    "oci-archive:" + filepath.Join(base, "oci.tar") + ":busybox",
 		"skopeo's docker archive": "docker-archive:" + filepath.Join(base, "docker.tar") + ":mica/busybox:latest",
 		"skopeo's dir":            "dir:" + filepath.Join(base, "dir"),

@@ -41,12 +41,12 @@ lint:
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
-# A skipped test is a failed one: what a test needs has been installed above.
-unit: export MICA_TEST_STRICT = 1
+# To root a skipped test is a failed one: what a test needs has been installed above.
+# Ordinary users cannot run all of them, and are not told so by a failure.
+unit e2e: export MICA_TEST_STRICT = $(if $(filter 0,$(shell id -u)),1)
 unit:
 	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v /e2e)
 
-e2e: export MICA_TEST_STRICT = 1
 e2e:
 	go test -count=1 ./e2e
 

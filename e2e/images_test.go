@@ -151,7 +151,6 @@ func TestSpeed(t *testing.T) {
 		t.Logf("no %s: nothing measured", imagesEnv)
 		return
 	}
-	h := newHost(t)
 	for _, tt := range []struct {
 		ref           string
 		first, second time.Duration
@@ -159,8 +158,11 @@ func TestSpeed(t *testing.T) {
 		{"docker-archive:" + filepath.Join(real, "big.docker.tar"), time.Second, 50 * time.Millisecond},
 		{"oci:" + filepath.Join(real, "oci") + ":big", 20 * time.Second, 50 * time.Millisecond},
 	} {
-		// The blobs in the page cache, as they are in what this is compared with.
-		first := h.timeMount(tt.ref)
+		// The better of two: the first finds the blobs in the page cache or
+		// brings them there. Each has a store of its own.
+		first := newHost(t).timeMount(tt.ref)
+		h := newHost(t)
+		first = min(first, h.timeMount(tt.ref))
 		second := min(h.timeMount(tt.ref), h.timeMount(tt.ref), h.timeMount(tt.ref))
 		t.Logf("%s: mounted in %v, then in %v", tt.ref, first.Round(time.Millisecond), second.Round(100*time.Microsecond))
 		if first > tt.first || second > tt.second {

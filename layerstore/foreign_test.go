@@ -561,3 +561,34 @@ func TestSkopeoChunked(t *testing.T) {
 	}
 	t.Fatal("no manifest")
 }
+
+// The seek table of seekable zstd (zstd_seekable_compression_format.md in
+// zstd's contrib) names no files and no digest: the layer is indexed like any
+// other, and can be read anywhere.
+func TestSeekableZstd(t *testing.T) {
+	want := manyTar(t)
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	le := binary.LittleEndian
+	var out, table []byte
+	frames := 0
+	for b := want; len(b) > 0; frames++ {
+		n, at := min(len(b), 70_000), len(out)
+		out = enc.EncodeAll(b[:n], out)
+		table = le.AppendUint32(le.AppendUint32(table, uint32(len(out)-at)), uint32(n))
+		b = b[n:]
+	}
+	table = append(le.AppendUint32(table, uint32(frames)), 0, 0xb1, 0xea, 0x92, 0x8f)
+	out = le.AppendUint32(le.AppendUint32(out, 0x184d2a5e), uint32(len(table)))
+	out = append(out, table...)
+	layer, ix := openLayer(t, tabled{out, map[string]string{annotationTOC: sha(table)}}.spec())
+	if info := ix.Info(); info.Codec != toc.Zstd || info.DiffID != sha(want) || len(info.Notes) != 1 || !strings.Contains(info.Notes[0], errNoFooter.Error()) {
+		t.Errorf("Info = %+v", info)
+	}
+	plain, plainIx := openLayer(t, Spec{Blob: source(want)})
+	if diff := cmp.Diff(show(t, plain, plainIx), show(t, layer, ix)); diff != "" {
+		t.Errorf("-tar +seekable\n%.3000s", diff)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"mica/layerstore/blob"
+	"mica/layerstore/toc"
 )
 
 // addStargzTable puts a table and a footer behind gzip members.
@@ -174,6 +175,12 @@ func TestForgedTables(t *testing.T) {
 		{about: "before the start of a member", forge: set("bin/cap", "innerOffset", -1), note: "behind -1"},
 		{about: "end of a file before its start", layers: []tabled{containers}, forge: set("bin/big", "endOffset", 1), note: "ends at 1"},
 		{about: "end of a file beyond the data", layers: []tabled{containers}, forge: set("bin/big", "endOffset", 1<<40), note: "ends at"},
+
+		{about: "an entry of five million bytes", layers: []tabled{containers}, forge: set("./etc/empty", "linkName", strings.Repeat("x", 5_000_000)), note: "an entry of more than"},
+		{about: "long chunk", layers: []tabled{containers}, forge: func(_ map[string]any, rows []any) {
+			r, _ := rowOf(rows, "last")
+			r["type"], r["size"], r["offset"], r["digest"] = "reg", toc.MaxChunk+1, 160_000, sha(nil)
+		}, note: fmt.Sprintf("chunk of %d bytes", toc.MaxChunk+1)},
 
 		{about: "offset within a member", forge: add("many/59", "offset", 1), errs: []string{"many/59"}},
 		// In eStargz headers begin where the file before ends.

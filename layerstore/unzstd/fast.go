@@ -244,6 +244,14 @@ func (r *Reader) fastExecute(batch []sequence, limit int) (n, dist int, isFar bo
 	return n, dist, isFar
 }
 
+// near is the place in the ring from which on a match in a block that ends
+// at limit may just be copied: in the current generation, the current frame, the
+// window, and not before an open Point, or the one that was resumed from.
+func (r *Reader) near(limit int) int {
+	h := &r.history
+	return max(0, limit-h.window, int(max(h.start, r.points.start())-h.base))
+}
+
 // copy32 copies 32 bytes whose source begins at least 16 before, or lies elsewhere.
 func copy32(to, from unsafe.Pointer) {
 	*(*[16]byte)(to) = *(*[16]byte)(from)

@@ -35,7 +35,10 @@ func TestCut(t *testing.T) {
 // TestFlipped changes single bits.
 func TestFlipped(t *testing.T) {
 	j := newJudge()
-	for _, s := range samplesOf(t, 40) {
+	for i, s := range samplesOf(t, 40) {
+		if i%2 > 0 {
+			continue
+		}
 		for i := range 8 * len(s.zst) {
 			zst := bytes.Clone(s.zst)
 			zst[i/8] ^= 1 << (i % 8)

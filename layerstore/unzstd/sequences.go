@@ -311,14 +311,6 @@ func (r *Reader) lastLiterals(limit int) error {
 	return nil
 }
 
-// near is the place in the ring from which on a match in a block that ends
-// at limit may just be copied: in the current generation, the current frame, the
-// window, and not before an open Point, or the one that was resumed from.
-func (r *Reader) near(limit int) int {
-	h := &r.history
-	return max(0, limit-h.window, int(max(h.start, r.points.start())-h.base))
-}
-
 const errBeforeFrame = fault("match lies before the frame's start")
 
 // farMatch executes any match.

@@ -119,7 +119,8 @@ func benchInput(tb testing.TB) []byte {
 	return b.Bytes()
 }
 
-// cpuTime is what this process has used: a measure that others on the machine disturb less.
+// cpuTime is what this process has used: a measure that others on the machine
+// disturb less.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -128,8 +129,8 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkRead decodes one stream by this package, without and with Points,
-// and by klauspost/compress.
+// BenchmarkRead decodes one stream by this package, without and with Points, and by
+// klauspost/compress.
 func BenchmarkRead(b *testing.B) {
 	zst := benchInput(b)
 	withPoints := func(spacing int64) func(*testing.B, io.Reader) (io.Reader, error) {

@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// backBits reads a bit stream from its end to its start (RFC 8878 §4.1). More
-// bits than there are may be taken: they are zero, and left becomes negative.
+// backBits reads a bit stream from its end to its start (RFC 8878 §4.1). More bits
+// than there are may be taken: they are zero, and left becomes negative.
 type backBits struct {
 	in   []byte
 	left int // bits [0, left) of in are not taken yet, counted from the low bit of in[0]

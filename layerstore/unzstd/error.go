@@ -13,8 +13,8 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("zstd: offset %d: %s", e.Offset, e.Msg)
 }
 
-// A WindowError says that a frame wants more memory than Options.MaxWindow
-// grants. No output of that frame has been given.
+// A WindowError says that a frame wants more memory than Options.MaxWindow grants.
+// No output of that frame has been given.
 type WindowError struct {
 	Offset int64 // in bytes, into the compressed stream, of the frame
 	Window int64 // in bytes

@@ -6,7 +6,8 @@ import (
 	"io"
 )
 
-// The numbers that a frame begins with (RFC 8878 §3.1). Of a skippable one the low four bits are free.
+// The numbers that a frame begins with (RFC 8878 §3.1). Of a skippable one the low
+// four bits are free.
 const (
 	frameMagic     = 0xfd2fb528
 	skippableMagic = 0x184d2a50
@@ -14,15 +15,14 @@ const (
 
 // frame is what the header of the current frame says.
 type frame struct {
-	in      int64 // where it begins in the compressed stream
 	left    int64 // bytes of content that are still to come, -1 if that was not said
 	summed  bool  // it ends in a checksum
 	checked bool  // it was decoded from its start, so that the checksum can be verified
 	sum     xxh64
 }
 
-// header reads the next frame's header (RFC 8878 §3.1.1.1), or a skippable
-// frame, or the end of the stream, which is io.EOF.
+// header reads the next frame's header (RFC 8878 §3.1.1.1), or a skippable frame,
+// or the end of the stream, which is io.EOF.
 func (r *Reader) header() error {
 	in := r.in.offset()
 	b, err := r.in.peek(4)
@@ -68,7 +68,7 @@ func (r *Reader) header() error {
 	if b, err = r.in.need(size); err != nil {
 		return err
 	}
-	f := frame{in: in, left: -1, summed: flags&4 != 0, checked: true}
+	f := frame{left: -1, summed: flags&4 != 0, checked: true}
 	b = b[5:]
 	var window uint64
 	if !single {
@@ -140,8 +140,8 @@ func (r *Reader) skippable() error {
 	return nil
 }
 
-// trailing is the error for what follows the last frame. zstd(1) refuses that as well,
-// be it NULs.
+// trailing is the error for what follows the last frame. zstd(1) refuses that as
+// well, be it NULs.
 func (r *Reader) trailing() error {
 	err := r.corrupt("").(*FormatError)
 	n, _ := r.in.skip(1 << 62)

@@ -2,16 +2,16 @@ package unzstd
 
 import "math/bits"
 
-// A symbol's meaning: a number of at least base, to which as many bits as
-// extra says are added.
+// A symbol's meaning: a number of at least base, to which as many bits as extra
+// says are added.
 type meaning struct {
 	base  uint32
 	extra uint8
 }
 
-// An entry of an FSE table tells what a state means, and how to come to the
-// next state (RFC 8878 §4.1). Three of them can be added, and the lower two
-// numbers of the sum are right.
+// An entry of an FSE table tells what a state means, and how to come to the next
+// state (RFC 8878 §4.1). Three of them can be added, and the lower two numbers of
+// the sum are right.
 //
 //	bits 0–7    how many bits of input are added to the least next state, after the extra bits
 //	bits 8–15   how many extra bits the meaning has
@@ -37,22 +37,23 @@ func (e entry) meant(b *backBits) uint32 { return e.base() + b.take(e.extra()) }
 // maxFSELog bounds the accuracy of all FSE tables.
 const maxFSELog = 9
 
-// fseTable is a decoding table: its first 1<<log entries, none of which leads
-// to another one than these.
+// fseTable is a decoding table: its first 1<<log entries, none of which leads to
+// another one than these.
 type fseTable struct {
 	log     uint
 	entries [1 << maxFSELog]entry
 }
 
-// counts are the normalized probabilities of a table's symbols: -1 means less than one.
+// counts are the normalized probabilities of a table's symbols: -1 means less than
+// one.
 type counts struct {
 	log  uint
 	norm []int16
 	room [256]int16
 }
 
-// read takes in a table's description (RFC 8878 §4.1.1) and says how many
-// bytes it has.
+// read takes in a table's description (RFC 8878 §4.1.1) and says how many bytes it
+// has.
 func (c *counts) read(in []byte, maxLog uint, maxSymbol int) (int, error) {
 	b := frontBits{in: in}
 	c.log = uint(b.take(4)) + 5
@@ -64,7 +65,8 @@ func (c *counts) read(in []byte, maxLog uint, maxSymbol int) (int, error) {
 		if len(c.norm) > maxSymbol {
 			return 0, fault("FSE table has too many symbols")
 		}
-		// A number of 0 to left+1. The lower ones, as many as leave a bit unused, take one bit less.
+		// A number of 0 to left+1. The lower ones, as many as leave a bit unused,
+		// take one bit less.
 		n := bits.Len(uint(left + 1))
 		v, half := b.peek(n), 1<<(n-1)
 		short := 2*half - 1 - (left + 1)
@@ -104,8 +106,8 @@ func (t *fseTable) build(c *counts, meanings []meaning) {
 	t.log = c.log
 	size := uint32(1) << c.log
 	entries := t.entries[:size]
-	// First the entries hold symbols only. Those of a probability less than one
-	// get the last states, the others are strewn over the rest.
+	// First the entries hold symbols only. Those of a probability less than one get
+	// the last states, the others are strewn over the rest.
 	var next [256]uint16
 	high := size
 	for s, n := range c.norm {

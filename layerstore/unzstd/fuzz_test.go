@@ -11,8 +11,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A judge holds our verdict on streams against klauspost/compress's, and the
-// fast loops against their plain twins.
+// A judge holds our verdict on streams against klauspost/compress's, and the fast
+// loops against their plain twins.
 type judge struct {
 	fast, plain Reader
 	their       *zstd.Decoder
@@ -33,8 +33,8 @@ func newJudge() *judge {
 	return j
 }
 
-// read reads as much as is compared. There is no error but the one that ends
-// the stream.
+// read reads as much as is compared. There is no error but the one that ends the
+// stream.
 func read(r io.Reader, buf []byte) ([]byte, error) {
 	n, err := io.ReadFull(r, buf)
 	if n > 0 && n < len(buf) {
@@ -46,8 +46,8 @@ func read(r io.Reader, buf []byte) ([]byte, error) {
 	return buf[:n], err
 }
 
-// differences are the streams of which we and klauspost/compress say different things.
-// ours and theirs are the errors.
+// differences are the streams of which we and klauspost/compress say different
+// things. ours and theirs are the errors.
 var differences = []struct {
 	why string
 	is  func(zst []byte, ours, theirs string) bool
@@ -113,7 +113,8 @@ func FuzzUnzstd(f *testing.F) {
 	})
 }
 
-// unpackState gives a State as blockState lays it out, and packState makes one of that.
+// unpackState gives a State as blockState lays it out, and packState makes one of
+// that.
 func unpackState(state []byte) []byte {
 	b, err := io.ReadAll(NewReader(bytes.NewReader(state), Options{}))
 	if err != nil {

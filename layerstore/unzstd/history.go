@@ -1,15 +1,16 @@
 package unzstd
 
-// history is the output that matches may refer to, in a ring: where a block
-// might not fit before ring's end, output goes on at its start. What lies
-// before pos is the current generation; what lies after it, up to end, is the
-// one before, as far as it is not overwritten.
+// history is the output that matches may refer to, in a ring: where a block might
+// not fit before ring's end, output goes on at its start. What lies before pos is
+// the current generation; what lies after it, up to end, is the one before, as far
+// as it is not overwritten.
 type history struct {
 	ring []byte
 	pos  int   // of the next byte of output
 	end  int   // where the generation before ends
 	base int64 // offset in the uncompressed stream of ring[0], in the current generation
-	// start is the offset in the uncompressed stream before which no match may reach.
+	// start is the offset in the uncompressed stream before which no match may
+	// reach.
 	start  int64
 	window int // how far back a match may reach
 }
@@ -44,13 +45,14 @@ func (h *history) wrap() {
 	h.end, h.pos = h.pos, 0
 }
 
-// overwritten is the offset in the uncompressed stream before which a block at pos may
-// overwrite output.
+// overwritten is the offset in the uncompressed stream before which a block at pos
+// may overwrite output.
 func (h *history) overwritten() int64 {
 	return h.base + int64(min(0, h.pos+h.room()-h.end))
 }
 
-// at gives output from offset out on, as far as it is contiguous. It must be at hand.
+// at gives output from offset out on, as far as it is contiguous. It must be at
+// hand.
 func (h *history) at(out int64) []byte {
 	if out < h.base {
 		return h.ring[h.end-int(h.base-out) : h.end]

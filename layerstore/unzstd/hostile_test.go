@@ -57,7 +57,8 @@ func TestDamaged(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, uint64(rounds)))
 	j := newJudge()
 	for _, s := range samplesOf(t, 10_000) {
-		// The checksum flag is cleared, the checksum becomes trailing garbage: that is found after the data.
+		// The checksum flag is cleared, the checksum becomes trailing garbage: that
+		// is found after the data.
 		if s.zst[4]&4 == 0 || s.zst[0]&0xf0 == 0x50 {
 			continue
 		}

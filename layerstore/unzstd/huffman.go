@@ -20,8 +20,8 @@ var weightMeanings = func() (m [huffLog + 2]meaning) {
 	return m
 }()
 
-// read takes in a tree's description (RFC 8878 §4.2.1) and says how many
-// bytes it has.
+// read takes in a tree's description (RFC 8878 §4.2.1) and says how many bytes it
+// has.
 func (t *huffTable) read(in []byte) (int, error) {
 	if len(in) == 0 {
 		return 0, fault("huffman tree is cut off")
@@ -50,8 +50,8 @@ func (t *huffTable) read(in []byte) (int, error) {
 	return used, t.build(&weights, n)
 }
 
-// readWeights decodes weights that are compressed by FSE, with two states
-// that take turns (RFC 8878 §4.2.1.2), and says how many there are.
+// readWeights decodes weights that are compressed by FSE, with two states that take
+// turns (RFC 8878 §4.2.1.2), and says how many there are.
 func readWeights(weights []uint8, in []byte) (int, error) {
 	var c counts
 	n, err := c.read(in, 6, huffLog+1)
@@ -82,8 +82,8 @@ func readWeights(weights []uint8, in []byte) (int, error) {
 	return 0, fault("too many huffman weights")
 }
 
-// build makes the table of n weights and the one that is not said, because
-// the sum must be a power of two.
+// build makes the table of n weights and the one that is not said, because the sum
+// must be a power of two.
 func (t *huffTable) build(weights *[256]uint8, n int) error {
 	var count [huffLog + 2]int
 	sum := 0

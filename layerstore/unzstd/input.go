@@ -5,12 +5,12 @@ import (
 	"io"
 )
 
-// inputSize is how much is asked of the source at once, in bytes. It exceeds
-// the largest piece that is looked at as one, a block with its header.
+// inputSize is how much is asked of the source at once, in bytes. It exceeds the
+// largest piece that is looked at as one, a block with its header.
 const inputSize = 256 << 10
 
-// slack is how many bytes the fast loops may read and write past the end of
-// a piece.
+// slack is how many bytes the fast loops may read and write past the end of a
+// piece.
 const slack = 64
 
 // input is the compressed stream, of which pieces are looked at in place.
@@ -33,8 +33,8 @@ func (b *input) reset(src io.Reader, base int64) {
 // offset is the place of the next byte in the compressed stream.
 func (b *input) offset() int64 { return b.base + int64(b.pos) }
 
-// peek gives the next n bytes, at most inputSize, without using them up. They
-// are valid until the next call of any method. An early end of the source is
+// peek gives the next n bytes, at most inputSize, without using them up. They are
+// valid until the next call of any method. An early end of the source is
 // io.ErrUnexpectedEOF, io.EOF if there is not one byte.
 func (b *input) peek(n int) ([]byte, error) {
 	for len(b.buf)-b.pos < n {
@@ -75,7 +75,8 @@ func (b *input) skip(n int64) (int64, error) {
 	}
 }
 
-// fill reads at least one byte more into buf, so that n bytes from pos on have room.
+// fill reads at least one byte more into buf, so that n bytes from pos on have
+// room.
 func (b *input) fill(n int) error {
 	if b.end != nil {
 		return b.end

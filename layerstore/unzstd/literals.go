@@ -8,8 +8,8 @@ const (
 	treelessLiterals
 )
 
-// literals decodes the literals section at the start of a block and says how
-// many bytes it has. r.lits is valid until the next block.
+// literals decodes the literals section at the start of a block and says how many
+// bytes it has. r.lits is valid until the next block.
 func (r *Reader) literals(b []byte) (int, error) {
 	cut := fault("literals are cut off")
 	kind, format := b[0]&3, b[0]>>2&3
@@ -75,7 +75,8 @@ func (r *Reader) literals(b []byte) (int, error) {
 	return head + stored, r.huff.decode4(r.lits, in, r.plain)
 }
 
-// decode4 fills out from four streams, each of which gives a fourth (RFC 8878 §3.1.1.3.1.6).
+// decode4 fills out from four streams, each of which gives a fourth (RFC 8878
+// §3.1.1.3.1.6).
 func (t *huffTable) decode4(out, in []byte, plain bool) error {
 	quarter := (len(out) + 3) / 4
 	if len(in) < 6 || 3*quarter > len(out) {

@@ -14,12 +14,12 @@ const (
 type Point struct {
 	// In is the offset in the compressed stream where to go on.
 	In int64
-	// Out is the offset into the uncompressed stream, all frames one after
-	// the other, of the first byte that decoding will give.
+	// Out is the offset into the uncompressed stream, all frames one after the
+	// other, of the first byte that decoding will give.
 	Out  int64
 	Kind PointKind
-	// State is what blocks from In on need and the stream does not say there,
-	// up to the next Point: see blockState. Empty for AtFrame.
+	// State is what blocks from In on need and the stream does not say there, up to
+	// the next Point: see blockState. Empty for AtFrame.
 	State []byte
 }
 
@@ -37,8 +37,9 @@ type marker struct {
 	state     blockState
 	carried   [numTables]bool // the table is still that of the open Point
 
-	// Of the window before open, or before the point that was resumed from:
-	// the bytes that are referred to, or that are given. Bit 0 is for the offset origin.
+	// Of the window before open, or before the point that was resumed from: the
+	// bytes that are referred to, or that are given. Bit 0 is for the offset
+	// origin.
 	used      bitmap
 	origin    int64
 	isResumed bool
@@ -98,7 +99,8 @@ func (m *marker) repeated(k int, description []byte) {
 // replaced says that a table is described anew.
 func (m *marker) replaced(k int) { m.carried[k] = false }
 
-// start is the place before which matches must be referred: the open or resumed Point's.
+// start is the place before which matches must be referred: the open or resumed
+// Point's.
 func (m *marker) start() int64 {
 	if m.isOpen && m.open.Kind == AtBlock || m.isResumed {
 		return m.open.Out
@@ -121,8 +123,8 @@ func (m *marker) refer(from int64, n int) bool {
 	return true
 }
 
-// harvest keeps the bytes referred to that lie before offset limit: they are about to be
-// overwritten.
+// harvest keeps the bytes referred to that lie before offset limit: they are about
+// to be overwritten.
 func (m *marker) harvest(h *history, limit int64) {
 	if !m.isOpen || m.open.Kind != AtBlock {
 		return
@@ -150,8 +152,8 @@ func (m *marker) finish(h *history) {
 	m.isOpen = false
 }
 
-// endFrame tells the open Point. One that has no output yet is dropped, or,
-// if it is as good for the next frame, stays.
+// endFrame tells the open Point. One that has no output yet is dropped, or, if it
+// is as good for the next frame, stays.
 func (m *marker) endFrame(h *history) {
 	if m.isOpen && m.open.Kind == AtBlock {
 		m.finish(h)

@@ -5,24 +5,24 @@ import (
 	"io"
 )
 
-// defaultWindow is what Options.MaxWindow is if not said, in bytes. It suits
-// all that compressors do unless they are told to (zstd -19 and below, and the default of
-// klauspost/compress, have 8 MiB).
+// defaultWindow is what Options.MaxWindow is if not said, in bytes. It suits all
+// that compressors do unless they are told to (zstd -19 and below, and the default
+// of klauspost/compress, have 8 MiB).
 const defaultWindow = 16 << 20
 
 // Options are what a Reader does besides decoding.
 type Options struct {
-	// Spacing is the wanted distance of Points in bytes of output; 0 means
-	// none. A Point is put at the first start of a block or frame that is Spacing past the
+	// Spacing is the wanted distance of Points in bytes of output; 0 means none. A
+	// Point is put at the first start of a block or frame that is Spacing past the
 	// one before; a block gives at most 128 KiB.
 	Spacing int64
-	// OnStart, if not nil, is called as soon as there is output after a Point, before Read gives any
-	// of it, with its Out.
+	// OnStart, if not nil, is called as soon as there is output after a Point,
+	// before Read gives any of it, with its Out.
 	OnStart func(out int64)
-	// OnPoint is called for each Point, by Read, in rising order of Out, as
-	// soon as its State is known: at once for AtFrame, else at the next Point or at the
-	// frame's end. Each Point has output after it; the first has Out 0 and Kind AtFrame. Point
-	// and State are OnPoint's to keep.
+	// OnPoint is called for each Point, by Read, in rising order of Out, as soon as
+	// its State is known: at once for AtFrame, else at the next Point or at the
+	// frame's end. Each Point has output after it; the first has Out 0 and Kind
+	// AtFrame. Point and State are OnPoint's to keep.
 	OnPoint func(Point)
 	// MaxWindow bounds the window of a frame in bytes; a larger one is a
 	// *WindowError. 0 means 16 MiB; more than 128 MiB is taken as that. A Reader's
@@ -73,18 +73,19 @@ const (
 )
 
 // NewReader decodes a zstd stream of one or more frames. Checksums and content
-// sizes are checked. The stream ends, with io.EOF, where src ends after a
-// frame. Input that ends before, or is empty, is io.ErrUnexpectedEOF; invalid input, anything
-// after the last frame, and frames that need a dictionary are a *FormatError, frames that need too much
-// memory a *WindowError, what src.Read says is passed on; all of them come
-// after the output of the blocks before.
+// sizes are checked. The stream ends, with io.EOF, where src ends after a frame.
+// Input that ends before, or is empty, is io.ErrUnexpectedEOF; invalid input,
+// anything after the last frame, and frames that need a dictionary are a
+// *FormatError, frames that need too much memory a *WindowError, what src.Read says
+// is passed on; all of them come after the output of the blocks before.
 func NewReader(src io.Reader, o Options) *Reader {
 	r := new(Reader)
 	r.Reset(src, o)
 	return r
 }
 
-// Reset makes r what NewReader gives, and keeps its buffers. The zero Reader will do.
+// Reset makes r what NewReader gives, and keeps its buffers. The zero Reader will
+// do.
 func (r *Reader) Reset(src io.Reader, o Options) {
 	r.reset()
 	r.in.reset(src, 0)
@@ -98,12 +99,12 @@ func (r *Reader) Reset(src io.Reader, o Options) {
 }
 
 // Resume decodes from p on, reading no byte of src at or past end (the In of a
-// later point). All output up to the next Point's Out can be had, or to the
-// end if p is the last one. What comes after that may be refused, as a
-// *FormatError, for p has not got what it needs; it is not wrong. Where src or the range up to end is used up, the error is io.EOF after the
-// end of a frame, else io.ErrUnexpectedEOF. Checksums are verified of those frames
-// only that begin at or after p. The error of Resume itself means that p
-// cannot be a Point; src is not read yet.
+// later point). All output up to the next Point's Out can be had, or to the end if
+// p is the last one. What comes after that may be refused, as a *FormatError, for p
+// has not got what it needs; it is not wrong. Where src or the range up to end is
+// used up, the error is io.EOF after the end of a frame, else io.ErrUnexpectedEOF.
+// Checksums are verified of those frames only that begin at or after p. The error
+// of Resume itself means that p cannot be a Point; src is not read yet.
 func Resume(src io.ReaderAt, p Point, end int64) (*Reader, error) {
 	r := new(Reader)
 	if err := r.Resume(src, p, end); err != nil {
@@ -115,8 +116,8 @@ func Resume(src io.ReaderAt, p Point, end int64) (*Reader, error) {
 // maxOffset is more than any stream has, and not so much that sums overflow.
 const maxOffset = 1 << 60
 
-// Resume makes r what the function Resume gives, and keeps its buffers. The
-// zero Reader will do. p.State is not used after it returned.
+// Resume makes r what the function Resume gives, and keeps its buffers. The zero
+// Reader will do. p.State is not used after it returned.
 func (r *Reader) Resume(src io.ReaderAt, p Point, end int64) error {
 	r.reset()
 	r.maxWindow = maxWindow

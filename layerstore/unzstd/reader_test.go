@@ -75,8 +75,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// readPast resumes at p and reads on past the n bytes of its span: there
-// may be an error, but nothing that is wrong.
+// readPast resumes at p and reads on past the n bytes of its span: there may be an
+// error, but nothing that is wrong.
 func readPast(r *Reader, s sample, p Point, n int) error {
 	if err := r.Resume(bytes.NewReader(s.zst), p, int64(len(s.zst))); err != nil {
 		return err

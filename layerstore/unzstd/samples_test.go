@@ -133,7 +133,8 @@ func samples(n int) ([]sample, error) {
 	return all, nil
 }
 
-// manyFrames is a stream of frames of many sizes, with empty and skippable ones between.
+// manyFrames is a stream of frames of many sizes, with empty and skippable ones
+// between.
 func manyFrames(plain []byte) []byte {
 	empty := pack(nil, true, zstd.WithZeroFrames(true))
 	b := append(skippable(5), empty...)

@@ -6,12 +6,12 @@ type sequence struct {
 	value       uint32 // what stands for the distance: see repeatedDist
 }
 
-// batchSize is how many sequences are decoded before they are executed: few
-// enough to stay in the first-level cache.
+// batchSize is how many sequences are decoded before they are executed: few enough
+// to stay in the first-level cache.
 const batchSize = 512
 
-// The tables that a block may take over from the one before, in the order of
-// the modes in a sequences section.
+// The tables that a block may take over from the one before, in the order of the
+// modes in a sequences section.
 const (
 	litLenTable = iota
 	distTable
@@ -45,7 +45,8 @@ var sequenceKinds = [3]*sequenceKind{
 		1, 4, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1}),
 }
 
-// newSequenceKind takes the predefined distribution (RFC 8878 §3.1.1.3.2.2) with its log.
+// newSequenceKind takes the predefined distribution (RFC 8878 §3.1.1.3.2.2) with
+// its log.
 func newSequenceKind(maxLog uint, meanings []meaning, log uint, norm []int16) *sequenceKind {
 	k := &sequenceKind{maxLog: maxLog, meanings: meanings}
 	k.predefined.build(&counts{log: log, norm: norm}, meanings)
@@ -76,8 +77,8 @@ func steps(first uint32, plain int, extra []uint8) []meaning {
 	return m
 }
 
-// distMeanings are the codes of distances. The format has one more, of no less
-// than 2 GiB.
+// distMeanings are the codes of distances. The format has one more, of no less than
+// 2 GiB.
 func distMeanings() []meaning {
 	var m []meaning
 	for n := range uint8(31) {
@@ -139,7 +140,8 @@ func (r *Reader) sequences(b []byte) error {
 	return r.run(bits, n, limit)
 }
 
-// sequenceTable reads one of the three tables and says how many bytes its description has.
+// sequenceTable reads one of the three tables and says how many bytes its
+// description has.
 func (r *Reader) sequenceTable(k, mode int, b []byte) (int, error) {
 	if mode == repeatedTable {
 		if len(r.described[k]) == 0 {
@@ -259,8 +261,8 @@ func repeatedDist(reps *[3]uint32, v, lits uint32) uint32 {
 	return reps[0]
 }
 
-// execute copies what the sequences of a batch say. limit is where in the ring
-// the largest block would end.
+// execute copies what the sequences of a batch say. limit is where in the ring the
+// largest block would end.
 func (r *Reader) execute(batch []sequence, limit int) error {
 	for len(batch) > 0 {
 		if !r.plain {

@@ -54,8 +54,8 @@ func (p *packer) begin(from int) {
 	p.runs, p.bytes = p.runs[:0], p.bytes[:0]
 }
 
-// add takes b, the next bytes of the window, keeps those that are in used, and takes
-// them out of it.
+// add takes b, the next bytes of the window, keeps those that are in used, and
+// takes them out of it.
 func (p *packer) add(used bitmap, b []byte) {
 	from := p.done
 	to := from + len(b)
@@ -176,7 +176,8 @@ func (s *stateReader) full(b []byte) {
 	}
 }
 
-// maxDescription bounds the description of a table: a mode, or a tree's length, and 255 bytes.
+// maxDescription bounds the description of a table: a mode, or a tree's length, and
+// 255 bytes.
 const maxDescription = 256
 
 // restore makes r ready for the block at p.
@@ -238,8 +239,8 @@ func (r *Reader) redescribe(k int, d []byte) error {
 	return err
 }
 
-// restoreWindow puts what is kept of the window into the history. In place of the rest there is
-// garbage; no match gets it.
+// restoreWindow puts what is kept of the window into the history. In place of the
+// rest there is garbage; no match gets it.
 func (r *Reader) restoreWindow(window int, out int64) {
 	s, h, m := r.stateReader, &r.history, &r.points
 	h.reset(window, out)

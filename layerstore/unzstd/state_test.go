@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// forge lays out a State of the given numbers, up to the tables, and the bytes after these.
+// forge lays out a State of the given numbers, up to the tables, and the bytes
+// after these.
 func forge(window, left, summed uint64, rest ...byte) []byte {
 	b := binary.AppendUvarint(nil, window)
 	b = binary.AppendUvarint(b, left)

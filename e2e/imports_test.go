@@ -45,6 +45,7 @@ var direct = []string{
 	"github.com/distribution/reference",                // the grammar of image names, the norm
 	"github.com/docker/go-units",                       // sizes as docker prints them
 	"github.com/google/go-cmp",                         // tests: what differs
+	"github.com/google/go-containerregistry",           // tests: writes images as ko, kaniko and crane do
 	"github.com/hanwen/go-fuse/v2",                     // decodes and dispatches FUSE requests
 	"github.com/klauspost/compress",                    // zstd
 	"github.com/moby/sys/mountinfo",                    // reads /proc/self/mountinfo

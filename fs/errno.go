@@ -52,22 +52,20 @@ func status(err error) fuse.Status {
 func (h *handlers) fail(in *fuse.InHeader, op string, err error) fuse.Status {
 	st := status(err)
 	if st == fuse.EIO && h.told.isNew(err.Error(), time.Now()) {
-		h.log.Error("request failed", slog.String("op", op), slog.String("path", h.path(in)), slog.Any("err", err))
+		h.log.Error("request failed", slog.String("op", op), slog.String("path", h.pathOf(node(in))), slog.Any("err", err))
 	}
 	return st
 }
 
-// path is where a node is found, for people; a node without a known path is
+// pathOf is where a node is found, for people; a node without a known path is
 // told by its number.
-func (h *handlers) path(in *fuse.InHeader) string {
-	if v, ok := h.view.(interface {
-		Path(overlay.NodeID) (string, error)
-	}); ok {
-		if path, err := v.Path(node(in)); err == nil {
+func (h *handlers) pathOf(id overlay.NodeID) string {
+	if v, ok := feature[pather](h.view); ok {
+		if path, err := v.Path(id); err == nil {
 			return path
 		}
 	}
-	return "node " + strconv.FormatUint(in.NodeId, 10)
+	return "node " + strconv.FormatUint(uint64(id), 10)
 }
 
 const (

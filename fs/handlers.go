@@ -35,13 +35,16 @@ type handlers struct {
 	bare func(name string) bool
 	told toldErrors
 
+	read    atomic.Uint64 // bytes of files
+	tracers tracers
+
 	// closing is set when nobody waits for replies any more.
 	closing atomic.Bool
 }
 
 func newHandlers(view View, log *slog.Logger) *handlers {
 	h := &handlers{RawFileSystem: fuse.NewDefaultRawFileSystem(), view: view, log: log}
-	if v, ok := view.(xattrRuler); ok {
+	if v, ok := feature[xattrRuler](view); ok {
 		h.bare = func(name string) bool { return !v.MayHaveXattr(name) }
 	}
 	return h

@@ -156,7 +156,7 @@ func (h *Held) Dir() string { return h.state.Dir }
 // what that one had read and not answered (FUSE_NOTIFY_RESEND, Linux 6.9), so
 // that to the programs the change is a pause.
 func (h *Held) Attach(view View, o Options) (*Server, error) {
-	o.DefaultPermissions = h.state.Checked
+	o.DefaultPermissions, o.Source = h.state.Checked, h.state.Source
 	s, err := serverOn(h.kept[keptDevice], h, h.state.Dir, view, &o)
 	if err != nil {
 		return nil, err

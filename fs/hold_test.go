@@ -227,7 +227,8 @@ func TestUpgrade(t *testing.T) {
 	old := s.pid
 	upgraded := make(chan error, 1)
 	m := s.info(runtime)
-	go func() { upgraded <- Upgrade(m, program(t)) }()
+	exe := program(t)
+	go func() { upgraded <- Upgrade(m, exe) }()
 	if err := s.nextServer(); err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +254,7 @@ func TestUpgrade(t *testing.T) {
 	// The new holder holds as well as the old, and can be replaced as well.
 	s.kill()
 	if err := Upgrade(s.info(runtime), program(t)); err != nil {
-		t.Errorf("second Upgrade: %v", err)
+		t.Fatalf("second Upgrade: %v", err)
 	}
 	if err := s.nextServer(); err != nil {
 		t.Fatal(err)

@@ -53,6 +53,7 @@ type holder struct {
 	over     bool
 	status   int
 	upgrade  *upgrade // in work; else nil
+	wanted   []*upgrade
 }
 
 // A server is a process that serves the mount.

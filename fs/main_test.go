@@ -123,7 +123,11 @@ func serve(spec serverSpec, o Options, held *Held) error {
 		for in := bufio.NewScanner(in); in.Scan(); {
 			switch in.Text() {
 			case "requests":
-				reply.Encode(s.Requests())
+				counts := make(map[string]uint64)
+				for _, r := range s.stats().Requests {
+					counts[r.Kind] = r.Count
+				}
+				reply.Encode(counts)
 			case "waiting":
 				reply.Encode(view.slow.Load())
 			case "crash":

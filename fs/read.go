@@ -14,10 +14,13 @@ func (h *handlers) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fu
 		return nil, fuse.EINTR
 	}
 	ctx := &fuse.Context{Caller: in.Caller, Cancel: cancel}
-	n, err := h.view.ReadAt(ctx, node(&in.InHeader), buf, int64(in.Offset))
+	id := node(&in.InHeader)
+	h.tracers.touch(id)
+	n, err := h.view.ReadAt(ctx, id, buf, int64(in.Offset))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, h.fail(&in.InHeader, "read", err)
 	}
+	h.read.Add(uint64(n))
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
 

@@ -65,6 +65,7 @@ func writeRecord(runtimeDir string, minor int, r *record) (err error) {
 func (r *record) remove() {
 	if now, err := readRecord(r.path); err == nil && now.process == r.process {
 		os.Remove(r.path)
+		os.Remove(strings.TrimSuffix(r.path, ".json") + "." + statsSocket)
 	}
 }
 
@@ -112,7 +113,9 @@ func removeStale(dir string) {
 			continue
 		}
 		os.Remove(path)
-		os.Remove(strings.TrimSuffix(path, ".json") + "." + holderSocket)
+		for _, socket := range []string{holderSocket, statsSocket} {
+			os.Remove(strings.TrimSuffix(path, ".json") + "." + socket)
+		}
 	}
 }
 

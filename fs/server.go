@@ -54,11 +54,13 @@ func (o *Options) note(format string, args ...any) {
 
 // A Server is one mounted view.
 type Server struct {
-	dir    string // absolute, without symlinks
-	log    *slog.Logger
-	h      *handlers
-	record *record // nil if none is kept
-	held   *Held   // nil if no holder has started this process
+	dir     string // absolute, without symlinks
+	source  string
+	started time.Time
+	log     *slog.Logger
+	h       *handlers
+	record  *record // nil if none is kept
+	held    *Held   // nil if no holder has started this process
 
 	// One of the two serves.
 	session *session
@@ -101,7 +103,7 @@ func serverOn(dev *os.File, held *Held, dir string, view View, o *Options) (*Ser
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{dir: dir, log: log.With(slog.String("dir", dir)), h: newHandlers(view, log), held: held}
+	s := &Server{dir: dir, source: o.Source, started: time.Now(), log: log.With(slog.String("dir", dir)), h: newHandlers(view, log), held: held}
 	var err error
 	if o.OwnServer {
 		s.gofuse, err = goFuseServer(dev, s.h, o.kernelChecks())
@@ -164,21 +166,6 @@ func (s *Server) unmount() {
 	}
 }
 
-// Requests tells how many requests of each kind the kernel has sent, INIT not
-// counted. It may be called while the mount is served.
-func (s *Server) Requests() map[string]uint64 {
-	counts := make(map[string]uint64)
-	if s.session == nil {
-		return counts
-	}
-	for op := range s.session.requests {
-		if n := s.session.requests[op].Load(); n > 0 {
-			counts[opName(op)] = n
-		}
-	}
-	return counts
-}
-
 // keepRecord records that this process serves the mount, of which r tells the rest.
 func (s *Server) keepRecord(runtimeDir string, minor int, r record) {
 	r.Dir = s.dir
@@ -188,6 +175,7 @@ func (s *Server) keepRecord(runtimeDir string, minor int, r record) {
 		return
 	}
 	s.record = &r
+	s.listenStats(runtimeDir, minor)
 }
 
 func (s *Server) dropRecord() {

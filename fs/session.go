@@ -56,7 +56,10 @@ type session struct {
 	draining atomic.Bool // the loop is to end after the request at hand
 	ended    chan struct{}
 
-	requests [opCount]atomic.Uint64 // by opcode
+	// By opcode: how many have come, and how long those that are answered took
+	// from the end of read(2) to that of write(2).
+	requests [opCount]atomic.Uint64
+	took     [opCount]latency
 }
 
 // protocolOptions is all that the kernel is told at INIT. checked says that the
@@ -232,6 +235,7 @@ func (s *session) loop() error {
 
 // dispatch answers a request here and now, or hands it to a worker.
 func (s *session) dispatch(l *lane, req []byte) {
+	start := time.Now()
 	hd := parseHeader(req)
 	if hd.opcode < opCount {
 		s.requests[hd.opcode].Add(1)
@@ -239,7 +243,7 @@ func (s *session) dispatch(l *lane, req []byte) {
 	switch hd.opcode {
 	case opRead:
 		if off, n, ok := readRange(req); ok && !s.cached(hd, off, n) {
-			s.work.add(hd.unique, req, n)
+			s.work.add(&job{unique: hd.unique, req: slices.Clone(req), size: n, start: start})
 			return
 		}
 	case opLookup:
@@ -256,6 +260,13 @@ func (s *session) dispatch(l *lane, req []byte) {
 		}
 	}
 	s.answer(l, req)
+	s.timed(hd.opcode, start)
+}
+
+func (s *session) timed(opcode uint32, start time.Time) {
+	if opcode < opCount {
+		s.took[opcode].add(time.Since(start))
+	}
 }
 
 // cached asks the View, for which a panic is no reason to end the loop either:
@@ -289,6 +300,7 @@ func (s *session) answerRead(j *job) {
 	}
 	l := pool.Get().(*lane)
 	s.answer(l, j.req)
+	s.timed(opRead, j.start)
 	pool.Put(l)
 }
 

@@ -78,10 +78,11 @@ func listenUnix(path string) (l *net.UnixListener, err error) {
 	return l, err
 }
 
-// An upgrade is one in work.
+// An upgrade is one that is wanted or in work.
 type upgrade struct {
 	client *net.UnixConn
-	next   *server
+	exe    *os.File // what the holder is to become
+	next   *server  // what it has started since it is that
 }
 
 func (u *upgrade) answer(text string) {
@@ -113,12 +114,13 @@ func (h *holder) accept() {
 		}
 		go func() {
 			exe, err := receiveRequest(conn)
-			h.happened <- func() {
-				if err == nil {
-					err = h.become(exe, conn)
-					exe.Close()
-				}
+			if err != nil {
 				(&upgrade{client: conn}).answer(err.Error())
+				return
+			}
+			h.happened <- func() {
+				h.wanted = append(h.wanted, &upgrade{client: conn, exe: exe})
+				h.proceed()
 			}
 		}()
 	}
@@ -151,10 +153,7 @@ func receiveRequest(conn *net.UnixConn) (exe *os.File, err error) {
 
 // become makes this process run another program, which goes on with all that
 // is open here. It returns only if that fails.
-func (h *holder) become(exe *os.File, client *net.UnixConn) error {
-	if len(h.servers) != 1 || !h.servers[0].serving || h.upgrade != nil || h.leaving {
-		return errors.New("its server is about to change; try again")
-	}
+func (h *holder) become(u *upgrade) error {
 	s := h.servers[0]
 	job := h.job
 	job.PID, job.Alone = s.process.Pid, h.alone
@@ -167,7 +166,7 @@ func (h *holder) become(exe *os.File, client *net.UnixConn) error {
 	for _, one := range []struct {
 		from syscall.Conn
 		fd   *int
-	}{{s.control, &job.Control}, {h.listen, &job.Listen}, {client, &job.Client}} {
+	}{{s.control, &job.Control}, {h.listen, &job.Listen}, {u.client, &job.Client}} {
 		fd, err := passedOn(one.from)
 		if err != nil {
 			return err
@@ -184,7 +183,7 @@ func (h *holder) become(exe *os.File, client *net.UnixConn) error {
 			return err
 		}
 	}
-	err = syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", exe.Fd()), os.Args, env)
+	err = syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", u.exe.Fd()), os.Args, env)
 	for _, f := range h.kept {
 		err = errors.Join(err, setCloseOnExec(f, true))
 	}
@@ -239,13 +238,23 @@ func (h *holder) succeed() {
 // adopt gives a descriptor from before an exec.
 func adopt(fd int) *os.File { return inherited(fd, 1)[0] }
 
-// proceed does what an upgrade has come to, after a server has begun to serve
-// or has ended.
+// proceed does what can be done now for upgrades: after one was asked for, and
+// after a server has begun to serve or has ended.
 func (h *holder) proceed() {
-	u := h.upgrade
+	if u := h.upgrade; u != nil {
+		h.finish(u)
+	}
+	for len(h.wanted) > 0 && h.upgrade == nil && len(h.servers) == 1 && h.servers[0].serving {
+		u := h.wanted[0]
+		h.wanted = h.wanted[1:]
+		u.answer(h.become(u).Error())
+		u.exe.Close()
+	}
+}
+
+// finish goes on with an upgrade whose server was started.
+func (h *holder) finish(u *upgrade) {
 	switch {
-	case u == nil:
-		return
 	case !slices.Contains(h.servers, u.next):
 		u.answer("the new server did not come up, the old one goes on; see the log")
 		h.upgrade = nil

@@ -41,6 +41,30 @@ type View interface {
 	Statfs() (blocks, files uint64)
 }
 
+// A wrapper is a View that shows another one with some attributes changed. What
+// a view can do besides is looked for in what it wraps, too.
+type wrapper interface{ Unwrap() View }
+
+// feature gives what a view can do besides, if it can.
+func feature[T any](v View) (T, bool) {
+	for {
+		if t, ok := v.(T); ok {
+			return t, true
+		}
+		w, ok := v.(wrapper)
+		if !ok {
+			var none T
+			return none, false
+		}
+		v = w.Unwrap()
+	}
+}
+
+// A pather is a View that knows a path of each node.
+type pather interface {
+	Path(overlay.NodeID) (string, error)
+}
+
 // An xattrRuler is a View that knows, without looking at each node, of names
 // that no node has.
 type xattrRuler interface {

@@ -176,6 +176,22 @@ func (v *memView) name(id overlay.NodeID) string {
 	return ""
 }
 
+// Path gives the name alone, of several the first.
+func (v *memView) Path(id overlay.NodeID) (string, error) {
+	var names []string
+	for _, n := range v.nodes {
+		for name, child := range n.children {
+			if child == id {
+				names = append(names, name)
+			}
+		}
+	}
+	if names == nil {
+		return "", iofs.ErrNotExist
+	}
+	return "/" + slices.Min(names), nil
+}
+
 func (v *memView) ReadAt(ctx context.Context, id overlay.NodeID, p []byte, off int64) (int, error) {
 	n, err := v.node(id)
 	if err != nil {

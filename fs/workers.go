@@ -3,6 +3,7 @@ package fs
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // maxWorkers bounds the reads that decode or wait at the same time, and with
@@ -22,18 +23,18 @@ type workers struct {
 	active  []*job
 }
 
-// A job is one READ, copied out of the loop's buffer.
+// A job is one READ.
 type job struct {
 	unique uint64
-	req    []byte
-	size   int // of the data asked for
+	req    []byte // a copy of what is in the loop's buffer
+	size   int    // of the data asked for
+	start  time.Time
 }
 
 func newWorkers(run func(*job)) *workers { return &workers{run: run} }
 
-// add takes a request over; req is the caller's again when add returns.
-func (w *workers) add(unique uint64, req []byte, size int) {
-	j := &job{unique: unique, req: slices.Clone(req), size: size}
+// add has a request answered, now or when others are done.
+func (w *workers) add(j *job) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.active) >= maxWorkers {
@@ -77,6 +78,13 @@ func (w *workers) withdraw(unique uint64) bool {
 	}
 	w.queue = slices.Delete(w.queue, i, i+1)
 	return true
+}
+
+// waiting is how many are in work or wait for it.
+func (w *workers) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.active) + len(w.queue)
 }
 
 // finish waits until all that was added is done. No add may come after it.

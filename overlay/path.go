@@ -3,6 +3,7 @@ package overlay
 import (
 	"encoding/binary"
 	iofs "io/fs"
+	"sort"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,18 +47,27 @@ func (t *Tree) entryOf(id NodeID) (NodeID, string, error) {
 	return 0, "", iofs.ErrNotExist
 }
 
-// dirOf gives the directory that has a dentry.
+// dirOf gives the directory that has a dentry: of those whose dentries begin at
+// it or before, the last, as they follow one another like the directories do.
 func (t *Tree) dirOf(dentry uint64) (NodeID, error) {
-	for i := range t.Inodes() {
-		id := NodeID(i + 1)
-		n, m, err := t.inode(id)
-		if err != nil {
-			return 0, err
-		}
-		first, count := n.size&0xffffffff, n.size>>32
-		if m.mode&unix.S_IFMT == unix.S_IFDIR && dentry >= first && dentry-first < count {
-			return id, nil
+	n := sort.Search(t.Inodes(), func(i int) bool {
+		_, first := t.dirBefore(NodeID(i + 1))
+		return first > dentry
+	})
+	dir, first := t.dirBefore(NodeID(n))
+	if children, err := t.children(dir); err != nil || dentry-first >= uint64(len(children)/dentryLen) {
+		return 0, iofs.ErrNotExist
+	}
+	return dir, nil
+}
+
+// dirBefore gives the last directory among the nodes up to one, and its first
+// dentry. The root is one before any.
+func (t *Tree) dirBefore(id NodeID) (dir NodeID, first uint64) {
+	for ; id > Root; id-- {
+		if n, m, err := t.inode(id); err == nil && m.mode&unix.S_IFMT == unix.S_IFDIR {
+			return id, n.size & 0xffffffff
 		}
 	}
-	return 0, iofs.ErrNotExist
+	return Root, 0
 }

@@ -3,11 +3,14 @@ package overlay
 import "testing"
 
 func TestPath(t *testing.T) {
-	tree, err := merge(t, layer{dir("d", 0o755), dir("d/e", 0o755), file("d/e/f", 1), link("a", "d/e/f"), file("z", 2)})
+	tree, err := merge(t, layer{
+		dir("d", 0o755), dir("d/e", 0o755), file("d/e/f", 1), link("a", "d/e/f"), file("z", 2),
+		dir("empty", 0o755), dir("later", 0o755), file("later/x", 3), link("later/w", "z"), link("later/y", "z"), file("later/z", 4),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"/", "/d", "/d/e", "/z", "/a"} {
+	for _, want := range []string{"/", "/d", "/d/e", "/z", "/a", "/empty", "/later", "/later/x", "/later/z"} {
 		a, err := tree.Lstat(want)
 		if err != nil {
 			t.Fatal(err)

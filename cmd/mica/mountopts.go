@@ -109,6 +109,9 @@ type ownedView struct {
 	uid, gid *uint32 // nil leaves it as it is
 }
 
+// Unwrap gives the view with the image's owners.
+func (v *ownedView) Unwrap() fs.View { return v.View }
+
 func (v *ownedView) own(a overlay.Attr) overlay.Attr {
 	if v.uid != nil {
 		a.UID = *v.uid

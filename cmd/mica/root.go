@@ -48,6 +48,7 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 			newMount(std),
 			newUmount(std),
 			newMounts(std),
+			newStats(std),
 			newUpgrade(std),
 		}},
 		{"Look inside without a mount:", []*cobra.Command{

@@ -18,6 +18,7 @@ type Cache struct {
 	// the processors. It is not one for all caches, as the source of a span may
 	// be a reader itself, which waits for spans of another cache.
 	decoding chan struct{}
+	count    counters
 
 	mu    sync.Mutex
 	used  int64 // bytes of spans in order
@@ -58,8 +59,10 @@ func (c *Cache) get(key spanKey, size int, fill func(*span)) (*span, error) {
 		c.order.MoveToFront(e)
 		s := e.Value.(*span)
 		s.users++
+		c.count.hits.Add(1)
 		return s, nil
 	}
+	c.count.misses.Add(1)
 	c.makeRoomLocked(int64(size))
 	buf, err := c.free.get(size)
 	if err != nil {

@@ -152,11 +152,13 @@ func (r *Reader) fill(ix *toc.Index, sp toc.Span, s *span) {
 	r.cache.decoding <- struct{}{}
 	defer func() { <-r.cache.decoding }()
 	defer r.cache.release(s)
+	r.cache.count.spans.Add(1)
 	fill := r.fillBlocks
 	if ix.Info().Codec.Chunked() {
 		fill = r.fillChunks
 	}
 	n, err := fill(ix, sp, s)
+	r.cache.count.decoded.Add(uint64(n))
 	if err != nil {
 		r.cache.drop(s)
 		err = r.fail(sp.Out+int64(n), err)

@@ -2,9 +2,11 @@ package layerstore
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"mica/layerstore/inflate"
+	"mica/layerstore/toc"
 )
 
 // gzipSpacing is the wanted length of a gzip layer's spans, in uncompressed
@@ -72,5 +74,31 @@ func (p *pass) gunzip(ctx context.Context, src io.Reader, to *fanout) error {
 		return err
 	}
 	sums.cut()
+	p.behind = dec.InputOffset()
 	return nil
+}
+
+// checkEnd refuses a tar that just ends where bytes follow that are no gzip
+// member: mostly one that is damaged, and the rest of the tar with it. gzip(1)
+// gives what came before and fails. A layer whose diffID is right has all.
+func (p *pass) checkEnd() error {
+	if p.scan.Marked || p.spec.DiffID != "" {
+		return nil
+	}
+	rest := debris(false)
+	if _, err := io.Copy(&rest, io.NewSectionReader(p.src, p.behind, p.src.Size()-p.behind)); err != nil {
+		return err
+	}
+	if rest {
+		return &toc.FormatError{Offset: p.scan.End, Err: fmt.Errorf("the tar has no end, and at %d of the blob follows what is no gzip member", p.behind)}
+	}
+	return nil
+}
+
+// debris says whether anything but zeros was written to it.
+type debris bool
+
+func (d *debris) Write(b []byte) (int, error) {
+	*d = *d || debris(!allZero(b))
+	return len(b), nil
 }

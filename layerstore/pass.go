@@ -29,6 +29,7 @@ type pass struct {
 
 	digest, diffID string
 	size           int64 // of the layer, uncompressed
+	behind         int64 // where the last gzip member ends
 	scan           toc.Summary
 }
 
@@ -50,7 +51,10 @@ func (p *pass) run(ctx context.Context) (toc.Codec, error) {
 	case blob.None:
 		return toc.Plain, p.plain(ctx)
 	case blob.Gzip:
-		return toc.Gzip, p.packed(ctx, p.gunzip)
+		if err := p.packed(ctx, p.gunzip); err != nil || p.archive != nil {
+			return toc.Gzip, err
+		}
+		return toc.Gzip, p.checkEnd()
 	case blob.Zstd:
 		return toc.Zstd, p.packed(ctx, p.unzstd)
 	default:

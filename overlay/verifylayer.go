@@ -30,6 +30,7 @@ type LayerVerdict struct {
 	Err error
 	// Damage are the parts of the uncompressed layer that cannot be had, rising.
 	Damage []DamagedRange
+	start  int64 // where offsets into the layer begin, see toc.Info.Start
 }
 
 // Sound says whether all of the layer can be read and is what was promised.
@@ -40,13 +41,15 @@ func (v *LayerVerdict) Sound() bool {
 // loses says whether a part of the layer cannot be read in full. Without an
 // index nothing can.
 func (v *LayerVerdict) loses(off, end int64) bool {
+	off, end = off-v.start, end-v.start
 	return v.Index == Absent || slices.ContainsFunc(v.Damage, func(r DamagedRange) bool { return r.Off < end && off < r.End })
 }
 
-// A DamagedRange is a part of a layer: from the first byte that is wrong to
-// the end of its span, as nothing of a span is handed out behind that.
+// A DamagedRange is a part of a layer: a chunk; of a layer without chunks, from
+// the first byte that is wrong to the end of its span, as nothing of a span is
+// handed out behind that.
 type DamagedRange struct {
-	Off, End int64 // in the uncompressed layer
+	Off, End int64 // in the uncompressed layer, or the contents of its chunks
 	Err      error
 }
 
@@ -225,6 +228,7 @@ func (c *layerCheck) hash(ctx context.Context, want string, more func(n int64)) 
 // decode reads each span by itself, several at once.
 func (c *layerCheck) decode(ctx context.Context, layer *layerstore.Layer, ix *toc.Index, more func(n int64)) error {
 	info := ix.Info()
+	c.verdict.start = info.Start()
 	// How much of the blob the layer is up to an offset, so that the parts add
 	// up to the whole.
 	share := func(off int64) int64 {
@@ -241,14 +245,18 @@ func (c *layerCheck) decode(ctx context.Context, layer *layerstore.Layer, ix *to
 			buf := make([]byte, toc.BlockLen)
 			for i := next.Add(1) - 1; i < int64(ix.Spans()); i = next.Add(1) - 1 {
 				span := ix.Span(int(i))
-				at, err := readSpan(ctx, layer, span, buf)
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				if err != nil {
-					mu.Lock()
-					c.verdict.Damage = append(c.verdict.Damage, DamagedRange{at, span.OutEnd, err})
-					mu.Unlock()
+				from := span.Out
+				for _, end := range parts(ix, span) {
+					at, err := readPart(ctx, layer, from, end, buf)
+					if ctx.Err() != nil {
+						return ctx.Err()
+					}
+					if err != nil {
+						mu.Lock()
+						c.verdict.Damage = append(c.verdict.Damage, DamagedRange{at - info.Start(), end - info.Start(), err})
+						mu.Unlock()
+					}
+					from = end
 				}
 				more(share(span.OutEnd) - share(span.Out))
 			}
@@ -260,15 +268,29 @@ func (c *layerCheck) decode(ctx context.Context, layer *layerstore.Layer, ix *to
 	return err
 }
 
-// readSpan reads a span block by block, and gives where the first one begins
-// that cannot be had.
-func readSpan(ctx context.Context, layer *layerstore.Layer, span toc.Span, buf []byte) (int64, error) {
-	for at := span.Out; at < span.OutEnd; {
-		n, err := layer.ReadAt(ctx, buf[:min(span.OutEnd-at, int64(len(buf)))], at)
+// parts gives the ends of what can be lost of a span by itself.
+func parts(ix *toc.Index, span toc.Span) []int64 {
+	if info := ix.Info(); !info.Codec.Chunked() {
+		return []int64{span.OutEnd}
+	}
+	var ends []int64
+	at := span.Out
+	for _, c := range ix.Chunks(span) {
+		at += c.Len
+		ends = append(ends, at)
+	}
+	return ends
+}
+
+// readPart reads block by block, and gives where the first one begins that
+// cannot be had.
+func readPart(ctx context.Context, layer *layerstore.Layer, from, end int64, buf []byte) (int64, error) {
+	for at := from; at < end; {
+		n, err := layer.ReadAt(ctx, buf[:min(end-at, int64(len(buf)))], at)
 		at += int64(n)
 		if err != nil && err != io.EOF {
 			return at, err
 		}
 	}
-	return span.OutEnd, nil
+	return end, nil
 }

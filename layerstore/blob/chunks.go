@@ -17,8 +17,9 @@ import (
 // that a byte of a file is wanted, its tar header must say what the table says.
 // A chunk that cannot be had spoils itself only; the error is that of the first.
 func (r *Reader) fillChunks(ix *toc.Index, sp toc.Span, s *span) (n int, err error) {
-	chunks := ix.Chunks(sp)
-	m := members{of: r, zstd: ix.Info().Codec == toc.ZstdChunked, in: -1}
+	chunks, info := ix.Chunks(sp), ix.Info()
+	start := info.Start()
+	m := members{of: r, zstd: info.Codec == toc.ZstdChunked, in: -1}
 	defer m.close()
 	for i, c := range chunks {
 		end := sp.InEnd // of the member
@@ -34,7 +35,7 @@ func (r *Reader) fillChunks(ix *toc.Index, sp toc.Span, s *span) (n int, err err
 			bad = m.chunk(c, end, buf)
 		}
 		if bad != nil {
-			bad = r.fail(sp.Out+int64(n), fmt.Errorf("chunk at %d of the blob: %w", c.In, bad))
+			bad = r.fail(sp.Out+int64(n)-start, fmt.Errorf("chunk at %d of the blob: %w", c.In, bad))
 			s.spoil(n, n+len(buf), bad)
 			err = cmp.Or(err, bad)
 		}

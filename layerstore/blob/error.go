@@ -6,7 +6,7 @@ import "fmt"
 // that its digest promises. The file exists; reading it failed.
 type DataError struct {
 	Blob   string // the ID of the Source
-	Offset int64  // in bytes, into the uncompressed layer, or the space of toc.Chunk
+	Offset int64  // in bytes, into the uncompressed layer, or into the contents of its chunks
 	Err    error  // what the source, the decoder or the checksum said
 }
 

@@ -77,17 +77,16 @@ func fillEntry(out *fuse.EntryOut, a overlay.Attr) {
 // fillAttr tells all of a node's attributes. Times before 1970 go as the two's
 // complement that the kernel reads them as.
 func fillAttr(out *fuse.Attr, a overlay.Attr) {
-	sec, nsec := uint64(a.Mtime.Sec), a.Mtime.Nsec
 	*out = fuse.Attr{
 		Ino:       uint64(a.ID),
 		Size:      uint64(a.Size),
 		Blocks:    uint64(a.Blocks),
-		Atime:     sec,
-		Mtime:     sec,
-		Ctime:     sec,
-		Atimensec: nsec,
-		Mtimensec: nsec,
-		Ctimensec: nsec,
+		Atime:     uint64(a.Atime.Sec),
+		Mtime:     uint64(a.Mtime.Sec),
+		Ctime:     uint64(a.Ctime.Sec),
+		Atimensec: a.Atime.Nsec,
+		Mtimensec: a.Mtime.Nsec,
+		Ctimensec: a.Ctime.Nsec,
 		Mode:      a.Mode,
 		Nlink:     a.Nlink,
 		Owner:     fuse.Owner{Uid: a.UID, Gid: a.GID},

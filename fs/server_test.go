@@ -29,7 +29,7 @@ func smallView() *memView {
 	v.add("etc", unix.S_IFDIR|0o755, nil)
 	v.file("etc/motd", "hello\n")
 	v.add("etc/empty", unix.S_IFREG|0o600, func(n *memNode) { n.UID, n.GID = 1234, 5678 })
-	v.add("etc/old", unix.S_IFREG|0o4755, func(n *memNode) { n.Mtime = toc.Time{Sec: -86401, Nsec: 5} })
+	v.add("etc/old", unix.S_IFREG|0o4755, func(n *memNode) { n.SetTimes(toc.Time{Sec: -86401, Nsec: 5}) })
 	v.add("etc/link", unix.S_IFLNK|0o777, func(n *memNode) { n.target, n.Size = "motd", 4 })
 	for _, length := range []int{4095, 4096} {
 		v.add(fmt.Sprint("link-", length), unix.S_IFLNK|0o777, func(n *memNode) {
@@ -125,10 +125,13 @@ func compareTree(t *testing.T, path string, v *memView, id overlay.NodeID) {
 	}
 }
 
+func timeOf(ts unix.Timespec) toc.Time { return toc.Time{Sec: ts.Sec, Nsec: uint32(ts.Nsec)} }
+
 func attrOf(st *unix.Stat_t) overlay.Attr {
 	a := overlay.Attr{
 		ID: overlay.NodeID(st.Ino), Mode: st.Mode, Nlink: uint32(st.Nlink), UID: st.Uid, GID: st.Gid,
-		Size: st.Size, Blocks: st.Blocks, Mtime: toc.Time{Sec: st.Mtim.Sec, Nsec: uint32(st.Mtim.Nsec)},
+		Size: st.Size, Blocks: st.Blocks,
+		Atime: timeOf(st.Atim), Mtime: timeOf(st.Mtim), Ctime: timeOf(st.Ctim),
 	}
 	major, minor := unix.Major(st.Rdev), unix.Minor(st.Rdev)
 	a.Rdev = minor&0xff | major<<8 | minor&^0xff<<12

@@ -63,7 +63,7 @@ func (v *memView) addNode(mode uint32, fill func(*memNode)) overlay.NodeID {
 	if mode&unix.S_IFMT == unix.S_IFDIR {
 		n.children, n.Nlink = map[string]overlay.NodeID{}, 2
 	}
-	n.Mtime = toc.Time{Sec: 1_700_000_000, Nsec: 123456789}
+	n.SetTimes(toc.Time{Sec: 1_700_000_000, Nsec: 123456789})
 	if fill != nil {
 		fill(n)
 	}

@@ -208,7 +208,8 @@ func (h *Hidden) hiddenAttr(id NodeID) (Attr, error) {
 	if err != nil {
 		return Attr{}, err
 	}
-	a := Attr{ID: id, Mode: unix.S_IFDIR | 0o555, Nlink: 2, Size: dirSize, Mtime: root.Mtime}
+	a := Attr{ID: id, Mode: unix.S_IFDIR | 0o555, Nlink: 2, Size: dirSize}
+	a.SetTimes(root.Mtime)
 	switch {
 	case id == hiddenDir:
 		a.Nlink = 4

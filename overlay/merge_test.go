@@ -169,6 +169,7 @@ func TestMergeKeepsMetadata(t *testing.T) {
 		}
 		got, err := tree.Attr(id)
 		tt.want.ID = id
+		tt.want.SetTimes(tt.want.Mtime)
 		if err != nil || got != tt.want {
 			t.Errorf("%s: Attr = %+v, %v; want %+v", tt.about, got, err, tt.want)
 		}

@@ -23,9 +23,12 @@ type Attr struct {
 	Rdev   uint32 // of devices, as FUSE has it: minor bits 0–7 and 20–31, major 8–19
 	Size   int64  // bytes; of a symlink, of its target
 	Blocks int64  // of 512 bytes, holes left out
-	// Mtime is also the time of access and change: an image has no others.
-	Mtime toc.Time
+	// An image has no times of access and change: there they are Mtime.
+	Atime, Mtime, Ctime toc.Time
 }
+
+// SetTimes sets all times to one.
+func (a *Attr) SetTimes(t toc.Time) { a.Atime, a.Mtime, a.Ctime = t, t, t }
 
 // ErrNoXattr says that a node has no extended attribute of that name.
 var ErrNoXattr = errors.New("no such attribute")

@@ -1,7 +1,6 @@
 package overlay
 
 import (
-	"encoding/binary"
 	iofs "io/fs"
 	"sort"
 
@@ -9,8 +8,7 @@ import (
 )
 
 // Path gives a path of a node from the root, "/" for the root itself; of
-// several names the first. It looks through the whole tree, and is for
-// messages.
+// several names the first.
 func (t *Tree) Path(id NodeID) (string, error) {
 	path := ""
 	for id != Root {
@@ -28,23 +26,6 @@ func (t *Tree) Path(id NodeID) (string, error) {
 		path = "/"
 	}
 	return path, nil
-}
-
-// entryOf gives the directory and the name under which a node is found first.
-func (t *Tree) entryOf(id NodeID) (NodeID, string, error) {
-	dents := t.sections[secDents]
-	for at := 0; at < len(dents); at += dentryLen {
-		if NodeID(binary.LittleEndian.Uint32(dents[at+4:]))+1 != id {
-			continue
-		}
-		name, _, err := t.dentry(dents[at:])
-		if err != nil {
-			return 0, "", err
-		}
-		dir, err := t.dirOf(uint64(at / dentryLen))
-		return dir, string(name), err
-	}
-	return 0, "", iofs.ErrNotExist
 }
 
 // dirOf gives the directory that has a dentry: of those whose dentries begin at

@@ -18,6 +18,8 @@ type Tree struct {
 	data     []byte
 	sections [numSections][]byte
 	layers   []LayerInfo
+
+	names reverse
 }
 
 // OpenTree maps the tree file at path, checks it, and that it is of the chain
@@ -166,7 +168,8 @@ func (t *Tree) Attr(id NodeID) (Attr, error) {
 	if err != nil {
 		return Attr{}, err
 	}
-	a := Attr{ID: id, Mode: m.mode, Nlink: n.nlink, UID: m.uid, GID: m.gid, Mtime: t.time(n.time)}
+	a := Attr{ID: id, Mode: m.mode, Nlink: n.nlink, UID: m.uid, GID: m.gid}
+	a.SetTimes(t.time(n.time))
 	switch m.mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		a.Size = int64(n.size)

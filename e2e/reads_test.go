@@ -130,8 +130,11 @@ func getdents(t *testing.T, fd, size int) []dirent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var entries []dirent
-	for b = b[:n]; len(b) > 0; {
+	return parseDirents(b[:n])
+}
+
+func parseDirents(b []byte) (entries []dirent) {
+	for len(b) > 0 {
 		length := binary.NativeEndian.Uint16(b[16:])
 		name, _, _ := strings.Cut(string(b[19:length]), "\x00")
 		entries = append(entries, dirent{

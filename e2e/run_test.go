@@ -89,7 +89,7 @@ func newHost(t *testing.T) *host {
 // removed, after what is mounted in it.
 func newDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(scratch, strings.ReplaceAll(t.Name(), "/", "-")+"-")
+	dir, err := os.MkdirTemp(scratch, dirName(t.Name())+"-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +102,18 @@ func newDir(t *testing.T) string {
 		}
 	})
 	return dir
+}
+
+// dirName is of a test's name what mount options and /proc/self/mountinfo have
+// no other meaning for, and no more of it than a page of options has room for.
+func dirName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r) {
+			return r
+		}
+		return '-'
+	}, name)
+	return name[:min(len(name), 60)]
 }
 
 // removeDir unmounts what is mounted below dir and removes it.

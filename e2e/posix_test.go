@@ -1,0 +1,39 @@
+package e2e
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/hanwen/go-fuse/v2/posixtest"
+)
+
+// wrongPosix are tests of posixtest that hold of no filesystem.
+var wrongPosix = map[string]string{
+	"FcntlFlockLocksFile": "POSIX locks of one process never conflict with each other",
+}
+
+// TestPosix runs go-fuse's suite on a writable mount.
+func TestPosix(t *testing.T) {
+	for _, f := range flavours() {
+		t.Run(string(f), func(t *testing.T) {
+			t.Parallel()
+			u := newUnion(t, f, []entry{dir("lower")})
+			for _, name := range slices.Sorted(maps.Keys(posixtest.All)) {
+				t.Run(name, func(t *testing.T) {
+					if why := wrongPosix[name]; why != "" {
+						t.Log(why)
+						return
+					}
+					sub := filepath.Join(u.dir, "lower", name)
+					if err := os.Mkdir(sub, 0o755); err != nil {
+						t.Fatal(err)
+					}
+					posixtest.All[name](t, sub)
+				})
+			}
+		})
+	}
+}

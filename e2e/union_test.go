@@ -1,0 +1,264 @@
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A flavour is one way to have a writable directory over lower layers. The last
+// two are controls: what a test asks of mica and they do not do is a wrong test,
+// or a rule that the test says they break.
+type flavour string
+
+const (
+	overImage flavour = "mica over an image"
+	overDirs  flavour = "mica over directories"
+	kernel    flavour = "kernel overlayfs"
+	plainDir  flavour = "a plain directory"
+)
+
+// flavours are those that can be had here. MICA_TEST_FLAVOUR names the only one to try.
+func flavours() []flavour {
+	all := []flavour{kernel, plainDir}
+	if only := flavour(os.Getenv("MICA_TEST_FLAVOUR")); only != "" {
+		all = []flavour{only}
+	}
+	return all
+}
+
+// A union is a writable directory over lower layers, bottom first.
+type union struct {
+	flavour
+	h     *host
+	dir   string // where it is seen
+	lower string // the image, or the directories as overlayfs's option has them
+	// On one filesystem; "" for a plain directory.
+	upper, work string
+}
+
+// newUnion makes the layers and mounts them.
+func newUnion(t *testing.T, f flavour, layers ...[]entry) *union {
+	t.Helper()
+	needRoot(t)
+	u, err := tryUnion(t, f, layers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func tryUnion(t *testing.T, f flavour, layers ...[]entry) (*union, error) {
+	t.Helper()
+	h := newHost(t)
+	u := &union{flavour: f, h: h, dir: filepath.Join(h.dir, "m")}
+	if err := os.Mkdir(u.dir, 0o755); err != nil {
+		return nil, err
+	}
+	if f != plainDir {
+		u.upper, u.work = filepath.Join(h.dir, "u"), filepath.Join(h.dir, "w")
+		if err := errors.Join(os.Mkdir(u.upper, 0o755), os.Mkdir(u.work, 0o755)); err != nil {
+			return nil, err
+		}
+	}
+	switch f {
+	case plainDir:
+		for _, l := range layers {
+			if err := putLayer(u.dir, l, false); err != nil {
+				return nil, err
+			}
+		}
+		return u, nil
+	case overImage:
+		var im image
+		for _, l := range layers {
+			im = append(im, layerOf(l...))
+		}
+		u.lower = filepath.Join(h.dir, "oci")
+		if _, err := im.writeOCI(u.lower, gzipped); err != nil {
+			return nil, err
+		}
+	default:
+		var dirs []string
+		for i, l := range layers {
+			// Short, as all of them have to fit a page for mount(2).
+			dir := filepath.Join(h.dir, fmt.Sprint("l", i))
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				return nil, err
+			}
+			if err := putLayer(dir, l, true); err != nil {
+				return nil, err
+			}
+			dirs = append(dirs, dir)
+		}
+		slices.Reverse(dirs)
+		u.lower = strings.Join(dirs, ":")
+	}
+	return u, u.mount()
+}
+
+func (u *union) mount() error {
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", u.lower, u.upper, u.work)
+	var err error
+	switch u.flavour {
+	case overImage:
+		_, err = output(u.h.command("mount", "--upper", u.upper, "--work", u.work, u.lower, u.dir))
+	case overDirs:
+		_, err = output(u.h.command("mount", "-o", options, u.dir))
+	case kernel:
+		// With all that it can do towards POSIX.
+		err = unix.Mount("overlay", u.dir, "overlay", 0, options+",index=on,redirect_dir=on,xino=auto")
+	}
+	return err
+}
+
+func (u *union) umount() error {
+	switch u.flavour {
+	case overImage, overDirs:
+		_, err := output(u.h.command("umount", u.dir))
+		return err
+	case kernel:
+		return unix.Unmount(u.dir, 0)
+	}
+	return nil
+}
+
+func (u *union) remount() error {
+	if err := u.umount(); err != nil {
+		return err
+	}
+	return u.mount()
+}
+
+// putLayer writes a layer into a directory: as overlayfs has it, with marks for
+// what it hides, or applied to what is there.
+func putLayer(root string, entries []entry, marks bool) error {
+	for _, e := range entries {
+		if err := e.put(root, marks); err != nil {
+			return fmt.Errorf("layer: %w", err)
+		}
+	}
+	// Last, as each entry changes its directory's.
+	for _, e := range slices.Backward(entries) {
+		if h := e.h; h != nil && h.Typeflag == tar.TypeDir {
+			ts := unix.NsecToTimespec(h.ModTime.UnixNano())
+			if err := unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(root, h.Name), []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (e entry) put(root string, marks bool) error {
+	h, data := e.h, e.data
+	if e.raw != nil {
+		r := tar.NewReader(bytes.NewReader(e.raw))
+		var err error
+		if h, err = r.Next(); err != nil {
+			return err
+		}
+		b, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		data = string(b)
+	}
+	p := filepath.Join(root, h.Name)
+	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+		return err
+	}
+	if hidden, ok := strings.CutPrefix(filepath.Base(p), ".wh."); ok {
+		return putMark(filepath.Dir(p), hidden, marks)
+	}
+	if old, err := os.Lstat(p); err == nil && !(old.IsDir() && h.Typeflag == tar.TypeDir) {
+		if err := os.RemoveAll(p); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch mode := uint32(h.Mode); h.Typeflag {
+	case tar.TypeDir:
+		if err = os.Mkdir(p, 0o755); os.IsExist(err) {
+			err = nil
+		}
+	case tar.TypeSymlink:
+		err = os.Symlink(h.Linkname, p)
+	case tar.TypeLink:
+		return os.Link(filepath.Join(root, h.Linkname), p)
+	case tar.TypeChar, tar.TypeBlock:
+		typ := map[byte]uint32{tar.TypeChar: unix.S_IFCHR, tar.TypeBlock: unix.S_IFBLK}[h.Typeflag]
+		err = unix.Mknod(p, typ|mode, int(unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))))
+	case tar.TypeFifo:
+		err = unix.Mkfifo(p, mode)
+	default:
+		err = writeSparse(p, data)
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Lchown(p, h.Uid, h.Gid); err != nil {
+		return err
+	}
+	if h.Typeflag != tar.TypeSymlink {
+		if err := unix.Chmod(p, uint32(h.Mode)); err != nil {
+			return err
+		}
+	}
+	for key, val := range h.PAXRecords {
+		if name, ok := strings.CutPrefix(key, "SCHILY.xattr."); ok {
+			if err := unix.Lsetxattr(p, name, []byte(val), 0); err != nil {
+				return fmt.Errorf("%s: %s: %w", p, name, err)
+			}
+		}
+	}
+	ts := unix.NsecToTimespec(h.ModTime.UnixNano())
+	return unix.UtimesNanoAt(unix.AT_FDCWD, p, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// putMark hides a name of a directory, or all that lower layers have in it if
+// the name is .wh..opq.
+func putMark(dir, hidden string, marks bool) error {
+	opaque := hidden == ".wh..opq"
+	switch {
+	case opaque && marks:
+		return unix.Setxattr(dir, "trusted.overlay.opaque", []byte("y"), 0)
+	case marks:
+		return unix.Mknod(filepath.Join(dir, hidden), unix.S_IFCHR, 0)
+	case !opaque:
+		return os.RemoveAll(filepath.Join(dir, hidden))
+	}
+	// Only right where the mark comes first in its layer.
+	names, err := os.ReadDir(dir)
+	for _, d := range names {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, d.Name())))
+	}
+	return err
+}
+
+// writeSparse writes a file with a hole for each page of zeros.
+func writeSparse(path, data string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	zeros := strings.Repeat("\x00", 4096)
+	for off := 0; off < len(data); off += len(zeros) {
+		if page := data[off:min(off+len(zeros), len(data))]; page != zeros[:len(page)] {
+			if _, err := f.WriteAt([]byte(page), int64(off)); err != nil {
+				return err
+			}
+		}
+	}
+	return f.Truncate(int64(len(data)))
+}

@@ -72,7 +72,7 @@ func dataRules() []rule {
 				buffered := g.fd("f", unix.O_RDWR)
 				g.eq("read without it", g.pread(buffered, 10, 8192), "direct6789")
 				g.pwrite(buffered, "buffered", 0)
-				n, err = unix.Pread(fd, b[:4096], 0)
+				_, err = unix.Pread(fd, b[:4096], 0)
 				g.ok(err, "pread")
 				g.eq("read", string(b[:10]), "buffered89")
 			}},

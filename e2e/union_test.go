@@ -29,7 +29,7 @@ const (
 
 // flavours are those that can be had here. MICA_TEST_FLAVOUR names the only one to try.
 func flavours() []flavour {
-	all := []flavour{kernel, plainDir}
+	all := []flavour{overImage, kernel, plainDir}
 	if only := flavour(os.Getenv("MICA_TEST_FLAVOUR")); only != "" {
 		all = []flavour{only}
 	}

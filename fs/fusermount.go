@@ -93,7 +93,11 @@ func runHelper(path string, cmd *exec.Cmd) (words string, err error) {
 // helperOptions is the -o of fusermount3. It takes the mount for a user's own
 // (nosuid, nodev) by itself.
 func helperOptions(o *Options) string {
-	opts := []string{"ro", "subtype=mica", fmt.Sprintf("max_read=%d", maxRead), "fsname=" + escapeOption(o.Source)}
+	access := "ro"
+	if o.Writable {
+		access = "rw"
+	}
+	opts := []string{access, "subtype=mica", fmt.Sprintf("max_read=%d", maxRead), "fsname=" + escapeOption(o.Source)}
 	for _, f := range []struct {
 		set  bool
 		name string

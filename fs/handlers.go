@@ -11,6 +11,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"mica/overlay"
+	"mica/overlay/writable"
 )
 
 // forever is how long the kernel may keep a name or an attribute: some 292
@@ -46,6 +47,14 @@ func newHandlers(view View, log *slog.Logger) *handlers {
 	h := &handlers{RawFileSystem: fuse.NewDefaultRawFileSystem(), view: view, log: log}
 	if v, ok := feature[xattrRuler](view); ok {
 		h.bare = func(name string) bool { return !v.MayHaveXattr(name) }
+	}
+	return h
+}
+
+// raw is what go-fuse calls for a view.
+func (h *handlers) raw() fuse.RawFileSystem {
+	if w, ok := feature[*writable.View](h.view); ok {
+		return &writableHandlers{h, w}
 	}
 	return h
 }

@@ -148,6 +148,12 @@ func (h *Held) State() []byte { return h.state.State }
 // Files are Holding.Files.
 func (h *Held) Files() []*os.File { return h.kept[keptFiles:] }
 
+// Succeeds reports whether another server has served the mount before.
+func (h *Held) Succeeds() bool {
+	st, err := h.kept[keptInit].Stat()
+	return err != nil || st.Size() > 0
+}
+
 // Dir is the mount point, absolute and without symlinks.
 func (h *Held) Dir() string { return h.state.Dir }
 

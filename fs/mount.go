@@ -30,11 +30,11 @@ func mountDirectly(dir string, o *Options) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	flags := uintptr(unix.MS_RDONLY)
+	var flags uintptr
 	for _, f := range []struct {
 		set  bool
 		flag uintptr
-	}{{o.NoSuid, unix.MS_NOSUID}, {o.NoDev, unix.MS_NODEV}, {o.NoExec, unix.MS_NOEXEC}, {o.NoAtime, unix.MS_NOATIME}} {
+	}{{!o.Writable, unix.MS_RDONLY}, {o.NoSuid, unix.MS_NOSUID}, {o.NoDev, unix.MS_NODEV}, {o.NoExec, unix.MS_NOEXEC}, {o.NoAtime, unix.MS_NOATIME}} {
 		if f.set {
 			flags |= f.flag
 		}

@@ -3,9 +3,11 @@ package fs
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 )
 
 // An Info is one mount of mica's that can be seen from here.
@@ -69,4 +71,39 @@ func mountAt(abs string) (*mountinfo.Info, error) {
 		return nil, fmt.Errorf("%s: not mounted", abs)
 	}
 	return entries[len(entries)-1], nil
+}
+
+// Writable reports whether the mount takes changes.
+func (m *Info) Writable() bool { return strings.HasPrefix(m.Options, "rw") }
+
+// MountedAt reports whether something is mounted at an absolute path without
+// symlinks.
+func MountedAt(abs string) (bool, error) {
+	mounted, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return m.Mountpoint != abs, false })
+	return len(mounted) > 0, err
+}
+
+// Ended waits until the processes of a mount that was taken away have ended,
+// which may have files to tidy up, and reports whether they have.
+func (m *Info) Ended(timeout time.Duration) bool {
+	end := time.Now().Add(timeout)
+	for _, pid := range []int{m.PID, m.Holder} {
+		if pid == 0 {
+			continue
+		}
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue // gone
+		}
+		// It can be read once the process has ended, whoever waits for that.
+		n, err := 0, error(unix.EINTR)
+		for err == unix.EINTR {
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(0, time.Until(end).Milliseconds())))
+		}
+		unix.Close(fd)
+		if n == 0 || err != nil {
+			return false
+		}
+	}
+	return true
 }

@@ -15,14 +15,21 @@ const dotEntries = 2
 
 // ReadDir lists names, numbers and types.
 func (h *handlers) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return h.readDir(in, func(e fuse.DirEntry, _ *overlay.Attr) bool {
+	return h.readDir(in, h.view.ReadDir, func(e fuse.DirEntry, _ *overlay.Attr) bool {
 		return out.AddDirEntry(e)
 	})
 }
 
 // ReadDirPlus lists them with all attributes, so that no LOOKUP follows.
 func (h *handlers) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return h.readDir(in, func(e fuse.DirEntry, a *overlay.Attr) bool {
+	return h.readDirPlus(in, out, h.view.ReadDir)
+}
+
+// A dirReader is [View.ReadDir], or one that counts nodes as well.
+type dirReader func(dir overlay.NodeID, cookie uint64, emit func(name string, a overlay.Attr, next uint64) bool) error
+
+func (h *handlers) readDirPlus(in *fuse.ReadIn, out *fuse.DirEntryList, read dirReader) fuse.Status {
+	return h.readDir(in, read, func(e fuse.DirEntry, a *overlay.Attr) bool {
 		entry := out.AddDirLookupEntry(e)
 		if entry != nil && a != nil {
 			fillEntry(entry, *a)
@@ -33,7 +40,7 @@ func (h *handlers) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.Dir
 
 // readDir adds entries until add says that the reply is full. "." and ".."
 // have no attributes: as node 0 the kernel takes them for names only.
-func (h *handlers) readDir(in *fuse.ReadIn, add func(fuse.DirEntry, *overlay.Attr) bool) fuse.Status {
+func (h *handlers) readDir(in *fuse.ReadIn, read dirReader, add func(fuse.DirEntry, *overlay.Attr) bool) fuse.Status {
 	dir := node(&in.InHeader)
 	if in.Offset < dotEntries {
 		parent, err := h.view.Parent(dir)
@@ -51,7 +58,7 @@ func (h *handlers) readDir(in *fuse.ReadIn, add func(fuse.DirEntry, *overlay.Att
 		}
 	}
 	cookie := max(in.Offset, dotEntries) - dotEntries
-	err := h.view.ReadDir(dir, cookie, func(name string, a overlay.Attr, next uint64) bool {
+	err := read(dir, cookie, func(name string, a overlay.Attr, next uint64) bool {
 		return add(fuse.DirEntry{Name: name, Ino: uint64(a.ID), Mode: a.Mode, Off: next + dotEntries}, &a)
 	})
 	if err != nil {

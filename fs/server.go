@@ -27,6 +27,9 @@ type Options struct {
 	// NoSuid, NoDev, NoExec and NoAtime are the flags of mount(8). A user's
 	// mount always has the first two.
 	NoSuid, NoDev, NoExec, NoAtime bool
+	// Writable mounts without the flag ro, for a [writable.View]. The kernel
+	// checks permissions then.
+	Writable bool
 	// Nonempty allows a directory that has entries, which the mount hides.
 	Nonempty bool
 	// RuntimeDir is where the record of this mount is kept while it lasts; see
@@ -44,7 +47,7 @@ type Options struct {
 // kernelChecks reports whether the kernel checks modes, owners and ACLs. On a
 // mount for its owner alone it does not: all is the owner's to read, in a user
 // namespace too, and the image's true owners show.
-func (o *Options) kernelChecks() bool { return o.AllowOther || o.DefaultPermissions }
+func (o *Options) kernelChecks() bool { return o.AllowOther || o.DefaultPermissions || o.Writable }
 
 func (o *Options) note(format string, args ...any) {
 	if o.Note != nil {
@@ -155,6 +158,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
+// Drained reports, once Serve has returned, whether another server goes on.
+func (s *Server) Drained() bool { return s.session != nil && s.session.draining.Load() }
+
 func (s *Server) unmount() {
 	err := Unmount(s.dir, false)
 	if err == nil {
@@ -192,7 +198,7 @@ func goFuseServer(dev *os.File, h *handlers, checked bool) (*fuse.Server, error)
 	if err != nil {
 		return nil, os.NewSyscallError("dup", err)
 	}
-	srv, err := fuse.NewServer(h, fmt.Sprintf("/dev/fd/%d", fd), protocolOptions(h, checked))
+	srv, err := fuse.NewServer(h.raw(), fmt.Sprintf("/dev/fd/%d", fd), protocolOptions(h, checked))
 	if err != nil {
 		return nil, fmt.Errorf("fuse: %w", err)
 	}

@@ -15,6 +15,9 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"mica/overlay"
+	"mica/overlay/writable"
 )
 
 const (
@@ -34,9 +37,20 @@ const (
 	outHeaderLen    = 16
 	notifyResend    = 7 // FUSE_NOTIFY_RESEND
 	opLookup        = 1
+	opSetattr       = 4
+	opRename        = 12
+	opLink          = 13
 	opRead          = 15
+	opWrite         = 16
+	opFsync         = 20
+	opSetxattr      = 21
+	opRemovexattr   = 24
 	opInit          = 26
+	opFsyncdir      = 30
 	opInterrupt     = 36
+	opFallocate     = 43
+	opRename2       = 45
+	opCopyFileRange = 47
 	opCount         = 64 // more than there are
 	interruptReqLen = 48
 )
@@ -49,6 +63,8 @@ type session struct {
 	h     *handlers
 	proto *fuse.ProtocolServer
 	work  *workers
+	// writable is the view if it takes changes, else nil.
+	writable *writable.View
 	// lanes of workers: for reads as a program makes them, and for readahead.
 	small, large sync.Pool
 
@@ -83,6 +99,9 @@ func protocolOptions(h *handlers, checked bool) *fuse.MountOptions {
 		PanicHandler:         func(reason any) fuse.Status { return h.panicked(reason) },
 		Logger:               slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
 	}
+	if _, ok := feature[*writable.View](h.view); ok {
+		writableOptions(o)
+	}
 	return o
 }
 
@@ -96,12 +115,13 @@ func newSession(dev *os.File, held *Held, h *handlers, checked bool) (*session, 
 		dev:   dev,
 		fd:    int(dev.Fd()),
 		h:     h,
-		proto: fuse.NewProtocolServer(h, protocolOptions(h, checked)),
+		proto: fuse.NewProtocolServer(h.raw(), protocolOptions(h, checked)),
 		ended: make(chan struct{}),
 	}
 	s.small.New = func() any { return &lane{out: make([]byte, smallRead+outHeaderLen)} }
 	s.large.New = func() any { return &lane{out: make([]byte, maxRead+outHeaderLen)} }
-	s.work = newWorkers(s.answerRead)
+	s.writable, _ = feature[*writable.View](h.view)
+	s.work = newWorkers(s.answerJob)
 	if err := s.init(held); err != nil {
 		return nil, fmt.Errorf("fuse: init: %w", err)
 	}
@@ -243,7 +263,12 @@ func (s *session) dispatch(l *lane, req []byte) {
 	switch hd.opcode {
 	case opRead:
 		if off, n, ok := readRange(req); ok && !s.cached(hd, off, n) {
-			s.work.add(&job{unique: hd.unique, req: slices.Clone(req), size: n, start: start})
+			s.work.add(&job{unique: hd.unique, req: slices.Clone(req), opcode: opRead, size: n, start: start})
+			return
+		}
+	case opFsync, opFsyncdir, opCopyFileRange, opWrite, opSetattr, opSetxattr, opRemovexattr, opFallocate, opLink, opRename, opRename2:
+		if s.writable != nil && s.lasting(hd, req) {
+			s.work.add(&job{unique: hd.unique, req: slices.Clone(req), opcode: hd.opcode, start: start})
 			return
 		}
 	case opLookup:
@@ -261,6 +286,31 @@ func (s *session) dispatch(l *lane, req []byte) {
 	}
 	s.answer(l, req)
 	s.timed(hd.opcode, start)
+}
+
+// lasting reports whether a request to a writable view may take long: because
+// it waits for the disk, or because a long file has to be copied up first.
+func (s *session) lasting(hd header, req []byte) bool {
+	id := node(&fuse.InHeader{NodeId: hd.node})
+	switch hd.opcode {
+	case opFsync, opFsyncdir, opCopyFileRange:
+		return true
+	case opLink:
+		if len(req) >= inHeaderLen+8 {
+			id = overlay.NodeID(binary.NativeEndian.Uint64(req[inHeaderLen:]))
+		}
+	case opRename, opRename2:
+		names := inHeaderLen + 8 // struct fuse_rename_in, fuse_rename2_in
+		if hd.opcode == opRename2 {
+			names += 8
+		}
+		if len(req) < names {
+			return false
+		}
+		name, _, _ := bytes.Cut(req[names:], []byte{0})
+		return s.writable.LastingName(id, string(name))
+	}
+	return s.writable.Lasting(id)
 }
 
 func (s *session) timed(opcode uint32, start time.Time) {
@@ -292,15 +342,15 @@ func (s *session) answer(l *lane, req []byte) {
 	}
 }
 
-// answerRead is answer for a worker.
-func (s *session) answerRead(j *job) {
+// answerJob is answer for a worker.
+func (s *session) answerJob(j *job) {
 	pool := &s.small
 	if j.size > smallRead {
 		pool = &s.large
 	}
 	l := pool.Get().(*lane)
 	s.answer(l, j.req)
-	s.timed(opRead, j.start)
+	s.timed(j.opcode, j.start)
 	pool.Put(l)
 }
 

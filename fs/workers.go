@@ -23,11 +23,12 @@ type workers struct {
 	active  []*job
 }
 
-// A job is one READ.
+// A job is one request: a READ, or a change that lasts.
 type job struct {
 	unique uint64
 	req    []byte // a copy of what is in the loop's buffer
-	size   int    // of the data asked for
+	opcode uint32
+	size   int // of the data asked for by a READ
 	start  time.Time
 }
 

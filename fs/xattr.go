@@ -1,9 +1,13 @@
 package fs
 
 import (
+	"fmt"
+	"os"
+	"strconv"
 	"strings"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 // POSIX ACLs as extended attributes (acl(5)).
@@ -45,9 +49,8 @@ func (h *handlers) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) 
 	}
 	var list []byte
 	for _, name := range names {
-		// A disk's file system does the same. It asks for CAP_SYS_ADMIN, of which
-		// the request does not tell.
-		if in.Uid != 0 && strings.HasPrefix(name, "trusted.") {
+		// A disk's file system does the same.
+		if strings.HasPrefix(name, "trusted.") && !isAdmin(in) {
 			continue
 		}
 		list = append(list, name...)
@@ -64,4 +67,24 @@ func giveXattr(dest, value []byte) (uint32, fuse.Status) {
 	}
 	copy(dest, value)
 	return uint32(len(value)), fuse.OK
+}
+
+// noID is what the kernel tells of the user instead where a mount may be
+// id-mapped, but for requests that make something.
+const noID = 1<<32 - 1
+
+// isAdmin reports whether the caller has CAP_SYS_ADMIN, as far as it can be
+// known: the request tells the user at best.
+func isAdmin(in *fuse.InHeader) bool {
+	if in.Uid != noID {
+		return in.Uid == 0
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", in.Pid))
+	if err != nil {
+		return false
+	}
+	_, caps, _ := strings.Cut(string(status), "\nCapEff:\t")
+	caps, _, _ = strings.Cut(caps, "\n")
+	bits, err := strconv.ParseUint(caps, 16, 64)
+	return err == nil && bits&(1<<unix.CAP_SYS_ADMIN) != 0
 }

@@ -28,7 +28,7 @@ func newMount(std streams) *cobra.Command {
 	m := &mounter{std: std}
 	cmd := &cobra.Command{
 		Use:   "mount [flags] IMAGE DIR",
-		Short: "Mount an image at a directory, read-only",
+		Short: "Mount an image at a directory",
 		Long: `Mount shows what is in IMAGE at the directory DIR, and returns when that answers;
 a process in the background serves it until it is unmounted. Standard output is
 the path alone. Nothing is unpacked: the first mount reads the layers once to
@@ -51,6 +51,7 @@ type mounter struct {
 	mkdir      bool
 	quiet      bool
 	foreground bool
+	upper      upperFlags
 
 	image, dir string // as typed
 	json       bool   // messages as JSON
@@ -60,7 +61,8 @@ type mounter struct {
 func (m *mounter) add(flags *pflag.FlagSet) {
 	m.imageFlags.add(flags)
 	m.part.add(flags)
-	flags.StringArrayVarP(&m.options, "options", "o", nil, "mount with these `OPTIONS` of mount(8): ro, nosuid, nodev, noexec, noatime, allow_other, default_permissions, nonempty, uid=, gid=, fsname=, root=, platform=")
+	m.upper.add(flags)
+	flags.StringArrayVarP(&m.options, "options", "o", nil, "mount with these `OPTIONS` of mount(8): ro, nosuid, nodev, noexec, noatime, allow_other, default_permissions, nonempty, uid=, gid=, fsname=, root=, platform=, rw, upperdir=, workdir=")
 	flags.BoolVar(&m.mkdir, "mkdir", false, "make DIR if it is not there")
 	flags.BoolVarP(&m.foreground, "foreground", "f", false, "stay and serve the mount until it is unmounted or interrupted")
 	flags.BoolVarP(&m.quiet, "quiet", "q", false, "print nothing but the path and errors")
@@ -72,6 +74,13 @@ func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image, dir string
 	m.deferred = true
 	if m.with, err = parseMountOptions(m.options); err != nil {
 		return err
+	}
+	m.upper.rw = m.upper.rw || m.with.rw && first(m.upper.upper, m.with.upper) == ""
+	if err := m.upper.check(m.with); err != nil {
+		return err
+	}
+	if m.upper.writable() && m.foreground {
+		return &usageError{err: errors.New("--foreground is for read-only mounts")}
 	}
 	m.root, m.platform = first(m.root, m.with.root), first(m.platform, m.with.platform)
 	if m.quiet {
@@ -121,7 +130,7 @@ func (m *mounter) prepare(ctx context.Context, show *progress) (img *openImage, 
 	m.with.fs.RuntimeDir = fs.RuntimeDir(store.Root())
 	abs, err = fs.CheckMountpoint(m.dir, m.with.fs)
 	var busy *fs.MountError
-	if errors.As(err, &busy) && busy.Mounted != nil {
+	if errors.As(err, &busy) && busy.Mounted != nil && !m.upper.writable() {
 		return nil, busy.Mounted.Dir, m.sameMounted(ctx, store, busy)
 	}
 	if err != nil {
@@ -233,7 +242,7 @@ func (m *mounter) alone(img *openImage, mount func() error) error {
 	}
 	err := mount()
 	var busy *fs.MountError
-	if errors.As(err, &busy) && busy.Mounted != nil && m.same(img.meta, busy.Mounted) {
+	if errors.As(err, &busy) && busy.Mounted != nil && !m.upper.writable() && m.same(img.meta, busy.Mounted) {
 		return nil
 	}
 	if err != nil {
@@ -302,8 +311,12 @@ func (m *mounter) summary(img *openImage, show *progress, start time.Time) func(
 		if indexed == 0 {
 			return fmt.Sprintf("%s on %s · %s", name, m.dir, seconds(time.Since(start)))
 		}
-		return fmt.Sprintf("%s (%s, %s, %s) on %s · indexed %s in %s · %s index · read-only",
-			name, platform, plural(layers, "layer"), size(stored), m.dir, size(indexed), seconds(took), size(cost))
+		access := "read-only"
+		if m.upper.writable() {
+			access = "writable"
+		}
+		return fmt.Sprintf("%s (%s, %s, %s) on %s · indexed %s in %s · %s index · %s",
+			name, platform, plural(layers, "layer"), size(stored), m.dir, size(indexed), seconds(took), size(cost), access)
 	}
 }
 

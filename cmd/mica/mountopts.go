@@ -17,6 +17,9 @@ type mountOptions struct {
 	uid, gid *uint32 // own all files, if not nil
 	root     string  // as --root
 	platform string  // as --platform
+	upper    string  // as --upper
+	work     string  // as --work
+	rw       bool    // as --rw, unless there is an upper
 }
 
 // parseMountOptions reads lists of options with commas between, of which later
@@ -26,7 +29,7 @@ func parseMountOptions(lists []string) (*mountOptions, error) {
 	for _, list := range lists {
 		for word := range strings.SplitSeq(list, ",") {
 			if err := o.set(word); err != nil {
-				return nil, &usageError{err: fmt.Errorf("-o %s: %w", word, err), hint: "options: ro nosuid nodev noexec noatime allow_other default_permissions nonempty uid= gid= fsname= root= platform="}
+				return nil, &usageError{err: fmt.Errorf("-o %s: %w", word, err), hint: "options: ro rw nosuid nodev noexec noatime allow_other default_permissions nonempty uid= gid= fsname= root= platform= upperdir= workdir="}
 			}
 		}
 	}
@@ -36,7 +39,7 @@ func parseMountOptions(lists []string) (*mountOptions, error) {
 // plainOptions are those that mean something to whoever reads fstab, or that
 // say what is so anyway.
 var plainOptions = []string{
-	"", "defaults", "ro", "async", "sync", "dirsync", "relatime", "norelatime", "strictatime", "nostrictatime",
+	"", "defaults", "async", "sync", "dirsync", "relatime", "norelatime", "strictatime", "nostrictatime",
 	"lazytime", "nolazytime", "diratime", "nodiratime", "silent", "loud", "mand", "nomand", "iversion", "noiversion",
 	"_netdev", "nofail", "auto", "noauto", "user", "nouser", "users", "nousers", "owner", "noowner", "group", "nogroup",
 }
@@ -44,6 +47,10 @@ var plainOptions = []string{
 func (o *mountOptions) set(word string) error {
 	name, value, hasValue := strings.Cut(word, "=")
 	if slices.Contains(plainOptions, word) || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-") || name == "comment" {
+		return nil
+	}
+	if word == "rw" || word == "ro" {
+		o.rw = word == "rw"
 		return nil
 	}
 	if flag, to := o.flag(word); flag != nil {
@@ -62,8 +69,10 @@ func (o *mountOptions) set(word string) error {
 		o.root = value
 	case "platform":
 		o.platform = value
-	case "rw":
-		return fmt.Errorf("images are mounted read-only")
+	case "upperdir":
+		o.upper = value
+	case "workdir":
+		o.work = value
 	default:
 		return fmt.Errorf("unknown mount option %q", name)
 	}

@@ -14,6 +14,7 @@ import (
 	"mica/layerstore"
 	"mica/layerstore/blob"
 	"mica/overlay"
+	"mica/overlay/writable"
 )
 
 // A service is all that a server of a mount needs to know: what the image was
@@ -29,6 +30,7 @@ type service struct {
 	Hidden []overlay.HiddenFile  `json:"hidden"`
 	UID    *uint32               `json:"uid,omitempty"`
 	GID    *uint32               `json:"gid,omitempty"`
+	Upper  *serviceUpper         `json:"upper,omitempty"`
 	JSON   bool                  `json:"json"` // what goes wrong is told as JSON
 }
 
@@ -73,6 +75,19 @@ func (m *mounter) hold(img *openImage, abs string) (err error) {
 	log := m.logFile(img.store)
 	if log != nil {
 		defer log.Close()
+	}
+	if m.upper.writable() {
+		layers, _, err := m.part.of(layersOf(img.meta, img.store, nil))
+		if err != nil {
+			return &argError{m.image, err}
+		}
+		up, err := m.upper.open(img.store, layers, abs)
+		if err != nil {
+			return m.onDir(err)
+		}
+		defer func() { err = errors.Join(err, up.Close()) }()
+		service.Upper = &serviceUpper{Files: len(files), Scratch: up.scratch}
+		files = append(files, up.Upper, up.Work)
 	}
 	source := first(m.with.fs.Source, m.part.source(img.meta))
 	m.with.fs.Source, m.with.fs.RuntimeDir = source, fs.RuntimeDir(img.store.Root())
@@ -128,17 +143,35 @@ func (s *service) serve(ctx context.Context, held *fs.Held, std streams) (err er
 		return storeError(store, err)
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	hidden := overlay.NewHidden(img, s.Hidden)
-	defer func() { err = errors.Join(err, hidden.Close()) }()
 	debug.SetMemoryLimit(serverHeap)
-	server, err := held.Attach(owned(hidden, s.UID, s.GID), fs.Options{Log: newLog(std.err, s.JSON)})
+	var view fs.View
+	var up *writable.View
+	if s.Upper != nil {
+		up, err = s.Upper.view(ctx, held, img)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, up.Close()) }()
+		view = up
+	} else {
+		hidden := overlay.NewHidden(img, s.Hidden)
+		defer func() { err = errors.Join(err, hidden.Close()) }()
+		view = owned(hidden, s.UID, s.GID)
+	}
+	server, err := held.Attach(view, fs.Options{Log: newLog(std.err, s.JSON)})
 	if err != nil {
 		return err
 	}
 	if err := server.Ready(); err != nil {
 		return err
 	}
-	return server.Serve(ctx)
+	if err := server.Serve(ctx); err != nil || s.Upper == nil || server.Drained() {
+		return err
+	}
+	if err := up.Clean(); err != nil {
+		return err
+	}
+	return s.Upper.removeScratch()
 }
 
 // owned is a view as it is, or with other owners where they are not nil.

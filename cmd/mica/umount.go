@@ -93,11 +93,15 @@ func ownMount(m fs.Info) bool {
 }
 
 func (u *umounter) unmount(dir string, mounts []fs.Info) error {
-	_, at, err := mountedAt(dir, mounts)
+	m, at, err := mountedAt(dir, mounts)
 	if err != nil {
 		return &argError{dir, err}
 	}
 	err = fs.Unmount(at, u.lazy)
+	if err == nil && !u.lazy && m.Writable() {
+		// So that its directories are free and tidy when this returns.
+		m.Ended(endingFor)
+	}
 	if err != nil && !errors.As(err, new(*fs.BusyError)) { // which names the directory
 		return &argError{dir, err}
 	}

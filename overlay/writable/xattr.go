@@ -1,0 +1,105 @@
+package writable
+
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+
+	"mica/overlay"
+)
+
+// Xattr gives the value of an attribute, [overlay.ErrNoXattr] if there is none.
+func (v *View) Xattr(id overlay.NodeID, name string) ([]byte, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n, err := v.known(id)
+	if err != nil {
+		return nil, err
+	}
+	if n == nil {
+		return v.lower.Xattr(id, name)
+	}
+	p, err := v.place(n)
+	if err != nil {
+		return nil, err
+	}
+	defer p.done()
+	b, err := getXattr(p.fd, p.name, v.kind.stored(name))
+	if err == nil && b == nil {
+		err = overlay.ErrNoXattr
+	}
+	return b, err
+}
+
+// Xattrs lists the names of a node's attributes.
+func (v *View) Xattrs(id overlay.NodeID) ([]string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n, err := v.known(id)
+	if err != nil {
+		return nil, err
+	}
+	if n == nil {
+		return v.lower.Xattrs(id)
+	}
+	p, err := v.place(n)
+	if err != nil {
+		return nil, err
+	}
+	defer p.done()
+	list, err := listXattrs(at(p.fd, p.name))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for name := range bytes.SplitSeq(list, []byte{0}) {
+		if s := string(name); s != "" && !v.kind.internal(s) {
+			names = append(names, v.kind.shown(s))
+		}
+	}
+	return names, nil
+}
+
+func listXattrs(path string) ([]byte, error) {
+	for buf := make([]byte, 1024); ; buf = make([]byte, 64<<10) {
+		n, err := unix.Llistxattr(path, buf)
+		if err == unix.ERANGE && len(buf) < 64<<10 {
+			continue
+		}
+		if err == unix.ENOTSUP {
+			return nil, nil
+		}
+		return buf[:max(n, 0)], err
+	}
+}
+
+// SetXattr sets an attribute; flags are those of setxattr(2).
+func (v *View) SetXattr(id overlay.NodeID, name string, value []byte, flags uint32) error {
+	return v.changeXattr(id, func(path string) error { return unix.Lsetxattr(path, v.kind.stored(name), value, int(flags)) })
+}
+
+// RemoveXattr removes an attribute, [overlay.ErrNoXattr] if there is none.
+func (v *View) RemoveXattr(id overlay.NodeID, name string) error {
+	if _, err := v.Xattr(id, name); err != nil {
+		return err // and nothing is copied up
+	}
+	return v.changeXattr(id, func(path string) error { return unix.Lremovexattr(path, v.kind.stored(name)) })
+}
+
+func (v *View) changeXattr(id overlay.NodeID, change func(path string) error) error {
+	if err := v.raise(id, -1); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n, err := v.own(id, -1)
+	if err != nil {
+		return err
+	}
+	p, err := v.place(n)
+	if err != nil {
+		return err
+	}
+	defer p.done()
+	return change(at(p.fd, p.name))
+}

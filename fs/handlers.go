@@ -34,7 +34,9 @@ type handlers struct {
 	// bare reports that no file of the view has an attribute of that name; nil
 	// if the view cannot tell.
 	bare func(name string) bool
-	told toldErrors
+	// fleeting is as in fleetingView; nil where no name is.
+	fleeting func(overlay.NodeID) bool
+	told     toldErrors
 
 	read    atomic.Uint64 // bytes of files
 	tracers tracers
@@ -47,6 +49,9 @@ func newHandlers(view View, log *slog.Logger) *handlers {
 	h := &handlers{RawFileSystem: fuse.NewDefaultRawFileSystem(), view: view, log: log}
 	if v, ok := feature[xattrRuler](view); ok {
 		h.bare = func(name string) bool { return !v.MayHaveXattr(name) }
+	}
+	if v, ok := feature[fleetingView](view); ok {
+		h.fleeting = v.Fleeting
 	}
 	return h
 }

@@ -87,6 +87,33 @@ func TestSlowReads(t *testing.T) {
 	}
 }
 
+// TestNotReady looks at what is not ready, and uses the mount meanwhile.
+func TestNotReady(t *testing.T) {
+	s := startServer(t, serverSpec{AllowOther: true})
+	var askers []*exec.Cmd
+	for _, args := range [][]string{{"ls", "-f", s.path("lazy")}, {"ls", "-l", s.path("lazy")}, {"stat", s.path("lazy", strings.Repeat("0", 200))}} {
+		cmd := exec.Command(args[0], args[1:]...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill() })
+		askers = append(askers, cmd)
+	}
+	until(t, "somebody waits", func() bool { return s.waiting() > 0 })
+	if b, err := os.ReadFile(s.path("etc", "motd")); string(b) != "hello\n" || err != nil {
+		t.Errorf("meanwhile: %q, %v", b, err)
+	}
+	s.openGate()
+	for _, cmd := range askers {
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%q: %v", cmd.Args, err)
+		}
+	}
+	if names, err := os.ReadDir(s.path("lazy")); len(names) != 3000 || err != nil {
+		t.Errorf("then: %d names, %v", len(names), err)
+	}
+}
+
 func interrupted(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGINT

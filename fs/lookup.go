@@ -24,6 +24,9 @@ func (h *handlers) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out
 		return h.fail(in, "lookup", err)
 	}
 	fillEntry(out, attr)
+	if h.fleeting != nil && h.fleeting(attr.ID) {
+		out.SetEntryTimeout(0)
+	}
 	return fuse.OK
 }
 

@@ -124,7 +124,7 @@ func serve(spec serverSpec, o Options, held *Held) error {
 			switch in.Text() {
 			case "requests":
 				counts := make(map[string]uint64)
-				for _, r := range s.stats().Requests {
+				for _, r := range s.Stats().Requests {
 					counts[r.Kind] = r.Count
 				}
 				reply.Encode(counts)

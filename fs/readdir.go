@@ -31,7 +31,7 @@ type dirReader func(dir overlay.NodeID, cookie uint64, emit func(name string, a 
 func (h *handlers) readDirPlus(in *fuse.ReadIn, out *fuse.DirEntryList, read dirReader) fuse.Status {
 	return h.readDir(in, read, func(e fuse.DirEntry, a *overlay.Attr) bool {
 		entry := out.AddDirLookupEntry(e)
-		if entry != nil && a != nil {
+		if entry != nil && a != nil && !(h.fleeting != nil && h.fleeting(a.ID)) {
 			fillEntry(entry, *a)
 		}
 		return entry != nil
@@ -39,7 +39,8 @@ func (h *handlers) readDirPlus(in *fuse.ReadIn, out *fuse.DirEntryList, read dir
 }
 
 // readDir adds entries until add says that the reply is full. "." and ".."
-// have no attributes: as node 0 the kernel takes them for names only.
+// have no attributes, and names that are fleeting get none: as node 0 the kernel
+// takes them for names only.
 func (h *handlers) readDir(in *fuse.ReadIn, read dirReader, add func(fuse.DirEntry, *overlay.Attr) bool) fuse.Status {
 	dir := node(&in.InHeader)
 	if in.Offset < dotEntries {

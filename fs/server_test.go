@@ -56,6 +56,11 @@ func smallView() *memView {
 	v.file("panic-read", "never seen")
 	v.file("cached", strings.Repeat("c", 3*maxRead+17))
 	v.add("panic-list", unix.S_IFDIR|0o755, nil)
+	v.lazy = v.addNode(unix.S_IFDIR|0o755, func(n *memNode) { n.parent = overlay.Root })
+	for i := range 3000 { // more than fit into a small reply
+		name := fmt.Sprintf("%0200d", i)
+		v.nodes[v.lazy-1].children[name] = v.addNode(unix.S_IFREG|0o644, nil)
+	}
 	return v
 }
 

@@ -46,9 +46,11 @@ const (
 	opSetxattr      = 21
 	opRemovexattr   = 24
 	opInit          = 26
+	opReaddir       = 28
 	opFsyncdir      = 30
 	opInterrupt     = 36
 	opFallocate     = 43
+	opReaddirplus   = 44
 	opRename2       = 45
 	opCopyFileRange = 47
 	opCount         = 64 // more than there are
@@ -65,6 +67,8 @@ type session struct {
 	work  *workers
 	// writable is the view if it takes changes, else nil.
 	writable *writable.View
+	// unready tells which nodes a question has to wait for; nil where none has.
+	unready func(overlay.NodeID) bool
 	// lanes of workers: for reads as a program makes them, and for readahead.
 	small, large sync.Pool
 
@@ -121,6 +125,9 @@ func newSession(dev *os.File, held *Held, h *handlers, checked bool) (*session, 
 	s.small.New = func() any { return &lane{out: make([]byte, smallRead+outHeaderLen)} }
 	s.large.New = func() any { return &lane{out: make([]byte, maxRead+outHeaderLen)} }
 	s.writable, _ = feature[*writable.View](h.view)
+	if v, ok := feature[lazyView](h.view); ok {
+		s.unready = func(id overlay.NodeID) bool { return !v.Ready(id) }
+	}
 	s.work = newWorkers(s.answerJob)
 	if err := s.init(held); err != nil {
 		return nil, fmt.Errorf("fuse: init: %w", err)
@@ -259,6 +266,15 @@ func (s *session) dispatch(l *lane, req []byte) {
 	hd := parseHeader(req)
 	if hd.opcode < opCount {
 		s.requests[hd.opcode].Add(1)
+	}
+	if s.unready != nil && s.unready(node(&fuse.InHeader{NodeId: hd.node})) {
+		j := &job{unique: hd.unique, req: slices.Clone(req), opcode: hd.opcode, start: start}
+		switch hd.opcode {
+		case opRead, opReaddir, opReaddirplus: // the two say what they want as READ does
+			_, j.size, _ = readRange(req)
+		}
+		s.work.add(j)
+		return
 	}
 	switch hd.opcode {
 	case opRead:

@@ -45,8 +45,8 @@ type MemoryStats struct {
 // A cacheCounter is a View that has a cache.
 type cacheCounter interface{ CacheStats() blob.Stats }
 
-// stats takes the counts of this moment.
-func (s *Server) stats() *Stats {
+// Stats takes the counts of this moment.
+func (s *Server) Stats() *Stats {
 	st := &Stats{PID: os.Getpid(), Started: s.started, Source: s.source, Dir: s.dir, Read: s.h.read.Load()}
 	if v, ok := feature[cacheCounter](s.h.view); ok {
 		st.Cache = v.CacheStats()

@@ -123,7 +123,7 @@ func (s *Server) answerAsker(conn net.Conn) {
 	out.SetEscapeHTML(false)
 	switch strings.TrimSpace(line) {
 	case asksStats:
-		_ = out.Encode(s.stats())
+		_ = out.Encode(s.Stats())
 	case asksTrace:
 		gone := make(chan struct{})
 		go func() {

@@ -65,6 +65,20 @@ type pather interface {
 	Path(overlay.NodeID) (string, error)
 }
 
+// A lazyView is a View parts of which are made when they are looked at.
+type lazyView interface {
+	// Ready is false for nodes about which nothing is known at once: who asks
+	// has to wait, and should not be waited for.
+	Ready(overlay.NodeID) bool
+}
+
+// A fleetingView is a View with names that mean another node each time.
+type fleetingView interface {
+	// Fleeting reports whether the name of a node is not to be kept, though the
+	// node itself may be.
+	Fleeting(overlay.NodeID) bool
+}
+
 // An xattrRuler is a View that knows, without looking at each node, of names
 // that no node has.
 type xattrRuler interface {

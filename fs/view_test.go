@@ -34,8 +34,9 @@ type memNode struct {
 type memView struct {
 	nodes []*memNode // by node number - 1
 
-	slow atomic.Int64  // reads of the file "slow" that wait now
-	gate chan struct{} // closed, it lets them through
+	slow atomic.Int64   // reads of the file "slow" that wait now
+	gate chan struct{}  // closed, it lets them through
+	lazy overlay.NodeID // a directory "lazy" in the root, not listed, that is not ready before
 }
 
 // openWith opens the gate when there is a file of that name.
@@ -46,6 +47,28 @@ func (v *memView) openWith(path string) {
 			return
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// Ready is that of a [lazyView].
+func (v *memView) Ready(id overlay.NodeID) bool {
+	if id != v.lazy {
+		return true
+	}
+	select {
+	case <-v.gate:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait waits for the gate if the node is not ready before.
+func (v *memView) wait(id overlay.NodeID) {
+	if id == v.lazy {
+		v.slow.Add(1)
+		defer v.slow.Add(-1)
+		<-v.gate
 	}
 }
 
@@ -116,7 +139,11 @@ func (v *memView) Lookup(parent overlay.NodeID, name string) (overlay.Attr, erro
 	if name == "panic" {
 		panic("a name that must not be looked up")
 	}
+	v.wait(parent)
 	id, ok := n.children[name]
+	if parent == overlay.Root && name == "lazy" {
+		id, ok = v.lazy, true
+	}
 	if !ok {
 		return overlay.Attr{}, fmt.Errorf("%s: %w", name, iofs.ErrNotExist)
 	}
@@ -147,6 +174,7 @@ func (v *memView) ReadDir(dir overlay.NodeID, cookie uint64, emit func(string, o
 	if n.children == nil {
 		return overlay.ErrNotDir
 	}
+	v.wait(dir)
 	names := slices.Sorted(maps.Keys(n.children))
 	for ; cookie < uint64(len(names)); cookie++ {
 		name := names[cookie]

@@ -23,12 +23,13 @@ type workers struct {
 	active  []*job
 }
 
-// A job is one request: a READ, or a change that lasts.
+// A job is one request: a READ, a change that lasts, or a question about what
+// is not ready.
 type job struct {
 	unique uint64
 	req    []byte // a copy of what is in the loop's buffer
 	opcode uint32
-	size   int // of the data asked for by a READ
+	size   int // of the data asked for
 	start  time.Time
 }
 

@@ -2,11 +2,9 @@ package overlay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	iofs "io/fs"
 	"strconv"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,32 +19,28 @@ const HiddenName = ".mica"
 //	.mica/at/N/       the image as it was after layer N
 //	.mica/NAME        the files given to NewHidden
 //
-// A view of layers is made when it is first looked at. Its methods may be
-// called concurrently.
+// A view of layers is made when it is first looked at (see [Hidden.Ready]). Its
+// methods may be called concurrently.
 type Hidden struct {
 	*Image
 	files []HiddenFile
-
-	mu    sync.Mutex
-	parts map[partKey]*View
+	parts hiddenParts
+	taken snapshots
 }
 
 // A HiddenFile is a file of the directory .mica.
 type HiddenFile struct {
 	Name string
 	Data []byte
-}
-
-// A partKey says which view of the layers is meant.
-type partKey struct {
-	alone bool
-	n     int // from 1, the bottom
+	// Live, if there is one, gives the contents in place of Data, each time that
+	// the name is looked up: what was found by one look-up does not change.
+	Live func() []byte `json:"-"`
 }
 
 // NewHidden adds the directory to an image, which stays the caller's, to be
 // closed after it.
 func NewHidden(img *Image, files []HiddenFile) *Hidden {
-	return &Hidden{Image: img, files: files, parts: map[partKey]*View{}}
+	return &Hidden{Image: img, files: files, parts: hiddenParts{m: map[partKey]*part{}}}
 }
 
 // Node numbers above those of the image: the part of the tree is in the bits
@@ -61,14 +55,6 @@ const (
 	atDir
 	firstFile
 )
-
-func (k partKey) base() NodeID {
-	p := NodeID(2 * k.n)
-	if !k.alone {
-		p++
-	}
-	return p << partShift
-}
 
 // A spot says what a node number is of: a view and the node there, or, with
 // the view nil, a node of the hidden directory.
@@ -85,54 +71,18 @@ func (p spot) outer(a Attr) Attr {
 }
 
 func (h *Hidden) spot(id NodeID) (spot, error) {
-	part := id >> partShift
-	switch part {
+	switch id >> partShift {
 	case 0:
 		return spot{view: h.View, id: id}, nil
 	case 1:
 		return spot{id: id}, nil
 	}
-	key := partKey{alone: part%2 == 0, n: int(part / 2)}
+	key := partOf(id)
 	v, err := h.part(key)
 	if err != nil {
 		return spot{}, err
 	}
 	return spot{view: v, base: key.base(), id: id & nodeMask}, nil
-}
-
-// part gives a view of some of the layers, made at the first call.
-func (h *Hidden) part(key partKey) (*View, error) {
-	if key.n < 1 || key.n > len(h.specs) {
-		return nil, iofs.ErrNotExist
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if v := h.parts[key]; v != nil {
-		return v, nil
-	}
-	// Under the lock: whoever comes at the same time wants the same work done.
-	ctx := context.Background()
-	if err := h.Verified(ctx); err != nil {
-		return nil, err
-	}
-	tree, err := ensureTree(ctx, h.store, h.specs[:key.n], key.alone)
-	if err != nil {
-		return nil, err
-	}
-	v := &View{Tree: tree, layers: h.View.layers[:key.n]}
-	h.parts[key] = v
-	return v, nil
-}
-
-// Close lets go of the views that were made.
-func (h *Hidden) Close() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var errs []error
-	for _, v := range h.parts {
-		errs = append(errs, v.Tree.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // Lookup is that of a View.
@@ -158,7 +108,7 @@ func (h *Hidden) lookupHidden(dir NodeID, name string) (Attr, error) {
 	if dir == hiddenDir {
 		for i, n := range h.names() {
 			if n == name {
-				return h.hiddenAttr(layersDir + NodeID(i))
+				return h.hiddenAttr(h.snapshot(layersDir + NodeID(i)))
 			}
 		}
 	}
@@ -217,12 +167,14 @@ func (h *Hidden) hiddenAttr(id NodeID) (Attr, error) {
 		a.Mode = root.Mode
 	case id == layersDir || id == atDir:
 		a.Nlink += uint32(len(h.specs))
-	case id >= firstFile && id < firstFile+NodeID(len(h.files)):
-		a.Mode, a.Nlink = unix.S_IFREG|0o444, 1
-		a.Size = int64(len(h.files[id-firstFile].Data))
-		a.Blocks = (a.Size + 511) / 512
 	default:
-		return Attr{}, iofs.ErrNotExist
+		data, err := h.data(id)
+		if err != nil {
+			return Attr{}, err
+		}
+		a.Mode, a.Nlink = unix.S_IFREG|0o444, 1
+		a.Size = int64(len(data))
+		a.Blocks = (a.Size + 511) / 512
 	}
 	return a, nil
 }
@@ -270,7 +222,7 @@ func (h *Hidden) ReadDir(dir NodeID, cookie uint64, emit func(name string, a Att
 		return ErrNotDir
 	}
 	for i := cookie; i < uint64(len(names)); i++ {
-		a, err := h.lookupHidden(dir, names[i])
+		a, err := h.listed(dir, names[i], int(i))
 		if err != nil {
 			return fmt.Errorf("%s: %w", names[i], err)
 		}
@@ -303,10 +255,16 @@ func (h *Hidden) ReadAt(ctx context.Context, id NodeID, b []byte, off int64) (in
 		return p.view.ReadAt(ctx, p.id, b, off)
 	}
 	a, err := h.hiddenAttr(id)
-	if err != nil || a.Mode&unix.S_IFMT != unix.S_IFREG || off < 0 {
+	if err != nil {
+		return 0, err
+	}
+	if a.Mode&unix.S_IFMT != unix.S_IFREG || off < 0 {
 		return 0, unix.EINVAL
 	}
-	data := h.files[id-firstFile].Data
+	data, err := h.data(id)
+	if err != nil {
+		return 0, err
+	}
 	return copy(b, data[min(off, int64(len(data))):]), nil
 }
 

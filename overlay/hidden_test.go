@@ -62,7 +62,7 @@ func TestHidden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := NewHidden(img, []HiddenFile{{"config.json", []byte("{}")}, {"history.json", []byte("[]")}})
+	h := NewHidden(img, []HiddenFile{{Name: "config.json", Data: []byte("{}")}, {Name: "history.json", Data: []byte("[]")}})
 	defer func() {
 		if err := errors.Join(h.Close(), img.Close()); err != nil {
 			t.Error(err)
@@ -100,6 +100,9 @@ func TestHidden(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 			continue
 		}
+		if !h.Ready(a.ID) {
+			t.Errorf("%s: found, and not ready", path)
+		}
 		if again, err := h.Attr(a.ID); err != nil || again != a {
 			t.Errorf("%s: Attr = %+v, %v; Lookup gave %+v", path, again, err, a)
 		}
@@ -125,6 +128,53 @@ func TestHidden(t *testing.T) {
 		return true
 	}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestHiddenLive: what was looked up stays as it was, and is another node each
+// time; a listing makes none.
+func TestHiddenLive(t *testing.T) {
+	img, err := OpenImage(t.Context(), layerstore.Open(t.TempDir()), []Layer{tarLayer(t, "", "a")}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	h := NewHidden(img, []HiddenFile{{Name: "count", Live: func() []byte { n++; return fmt.Append(nil, n) }}})
+	defer func() {
+		if err := errors.Join(h.Close(), img.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	read := func(a Attr) string {
+		b := make([]byte, a.Size+1)
+		n, err := h.ReadAt(t.Context(), a.ID, b, 0)
+		if err != nil && err != io.EOF {
+			return err.Error()
+		}
+		return string(b[:n])
+	}
+	seen := map[NodeID]bool{}
+	var first Attr
+	for i := 1; i <= keptSnapshots+1; i++ {
+		a, err := h.Lookup(hiddenDir, "count")
+		if err != nil || a.Size != int64(len(fmt.Sprint(i))) || seen[a.ID] || !h.Fleeting(a.ID) {
+			t.Fatalf("look-up %d: %+v, %v", i, a, err)
+		}
+		if seen[a.ID] = true; i == 1 {
+			first = a
+		}
+		if got := read(a); got != fmt.Sprint(i) {
+			t.Errorf("look-up %d reads %q", i, got)
+		}
+		if err := h.ReadDir(hiddenDir, 0, func(string, Attr, uint64) bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+		if i == keptSnapshots && read(first) != "1" {
+			t.Errorf("the first reads %q later", read(first))
+		}
+	}
+	if got := read(first); got != iofs.ErrNotExist.Error() {
+		t.Errorf("the first of %d: %q", keptSnapshots+1, got)
 	}
 }
 

@@ -21,7 +21,6 @@ import (
 	"mica/fs"
 	"mica/layerstore"
 	"mica/layerstore/transport"
-	"mica/overlay"
 )
 
 func newMount(std streams) *cobra.Command {
@@ -205,14 +204,15 @@ func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() e
 	m.with.fs.Source = first(m.with.fs.Source, m.part.source(img.meta))
 	m.with.fs.RuntimeDir = fs.RuntimeDir(img.store.Root())
 	m.with.fs.Log = newLog(m.std.err, m.json)
-	hidden := overlay.NewHidden(img.Image, hiddenFiles(img.meta))
+	hidden := newHidden(img.Image, hiddenFiles(img.meta))
 	defer func() { err = errors.Join(err, hidden.Close()) }()
 	// What is decoded lies outside of the heap; this keeps garbage from
 	// doubling what a server needs.
 	debug.SetMemoryLimit(serverHeap)
 	var server *fs.Server
 	err = m.alone(img, func() (err error) {
-		server, err = fs.Mount(m.dir, owned(hidden, m.with.uid, m.with.gid), m.with.fs)
+		server, err = fs.Mount(m.dir, owned(hidden.Hidden, m.with.uid, m.with.gid), m.with.fs)
+		hidden.serving.Store(server)
 		return err
 	})
 	if err != nil || server == nil {
@@ -254,17 +254,6 @@ func (m *mounter) alone(img *openImage, mount func() error) error {
 // serverHeap is how many bytes of heap a server uses before it collects
 // garbage more often than Go would by itself.
 const serverHeap = 48 << 20
-
-// hiddenFiles are those in the directory .mica of a mount.
-func hiddenFiles(meta *transport.Image) []overlay.HiddenFile {
-	// A history marshals always.
-	history, _ := json.MarshalIndent(meta.Config.History, "", "  ")
-	files := []overlay.HiddenFile{{Name: "config.json", Data: meta.RawConfig}, {Name: "history.json", Data: append(history, '\n')}}
-	if meta.RawManifest != nil {
-		files = append(files, overlay.HiddenFile{Name: "manifest.json", Data: meta.RawManifest})
-	}
-	return files
-}
 
 // newLog is where a server tells of what goes wrong while it serves.
 func newLog(w io.Writer, asJSON bool) *slog.Logger {

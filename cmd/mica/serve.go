@@ -145,6 +145,7 @@ func (s *service) serve(ctx context.Context, held *fs.Held, std streams) (err er
 	defer func() { err = errors.Join(err, img.Close()) }()
 	debug.SetMemoryLimit(serverHeap)
 	var view fs.View
+	var hidden *hiddenDir
 	var up *writable.View
 	if s.Upper != nil {
 		up, err = s.Upper.view(ctx, held, img)
@@ -154,13 +155,16 @@ func (s *service) serve(ctx context.Context, held *fs.Held, std streams) (err er
 		defer func() { err = errors.Join(err, up.Close()) }()
 		view = up
 	} else {
-		hidden := overlay.NewHidden(img, s.Hidden)
+		hidden = newHidden(img, s.Hidden)
 		defer func() { err = errors.Join(err, hidden.Close()) }()
-		view = owned(hidden, s.UID, s.GID)
+		view = owned(hidden.Hidden, s.UID, s.GID)
 	}
 	server, err := held.Attach(view, fs.Options{Log: newLog(std.err, s.JSON)})
 	if err != nil {
 		return err
+	}
+	if hidden != nil {
+		hidden.serving.Store(server)
 	}
 	if err := server.Ready(); err != nil {
 		return err

@@ -229,9 +229,9 @@ func onlySetTimes(tr tree) tree {
 }
 
 // shrink keeps the operations of one actor, and of them those without which the
-// two would be alike. It is given a minute.
+// two would be alike. It is given five minutes.
 func (m *model) shrink(p plan, actor int) plan {
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	var only plan
 	for _, ops := range p {
 		one := make([][]modelOp, len(ops))

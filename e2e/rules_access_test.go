@@ -120,13 +120,19 @@ func accessRules() []rule {
 				g.ok(unix.Mknod(g.p("d/p"), unix.S_IFIFO|0o666, 0), "mknod")
 				g.eq("mode of a fifo", g.lstat("d/p").Mode&0o7777, uint32(0o644))
 			}},
-		{about: "8.4 writes and chown by users clear setuid", layers: one(file("w", "x").mode(0o6777), file("t", "x").mode(0o6777), file("c", "x").mode(0o6775).own(alice, alice), file("x", "x").mode(0o2767)),
+		{about: "8.4 writes and chown by users clear setuid", layers: one(file("w", "x").mode(0o6777), file("t", "x").mode(0o6777), file("c", "x").mode(0o6775).own(alice, alice), file("x", "x").mode(0o2767),
+			file("p", "x").mode(0o6777), file("r", "x").mode(0o6777)),
 			do: func(g *ground) {
 				g.as(alice, alice, []int{staff}, func() {
 					g.pwrite(g.fd("w", unix.O_WRONLY), "y", 0)
 					g.eq("mode after a write", g.lstat("w").Mode&0o7777, uint32(0o777))
 					g.ok(unix.Truncate(g.p("t"), 0), "truncate")
 					g.eq("mode after truncate", g.lstat("t").Mode&0o7777, uint32(0o777))
+					g.ok(unix.Fallocate(g.fd("p", unix.O_WRONLY), 0, 0, 100), "fallocate")
+					g.eq("mode after fallocate", g.lstat("p").Mode&0o7777, uint32(0o777))
+					_, err := unix.CopyFileRange(g.fd("w", unix.O_RDONLY), nil, g.fd("r", unix.O_WRONLY), nil, 1, 0)
+					g.ok(err, "copy_file_range")
+					g.eq("mode after copy_file_range", g.lstat("r").Mode&0o7777, uint32(0o777))
 					g.ok(unix.Lchown(g.p("c"), -1, staff), "chgrp")
 					g.eq("mode after chgrp", g.lstat("c").Mode&0o7777, uint32(0o775))
 				})
@@ -135,6 +141,8 @@ func accessRules() []rule {
 			do: func(g *ground) {
 				g.pwrite(g.fd("f", unix.O_WRONLY), "y", 0)
 				g.eq("mode", g.lstat("f").Mode&0o7777, uint32(0o4755))
+				g.ok(unix.Fallocate(g.fd("f", unix.O_WRONLY), 0, 0, 100), "fallocate")
+				g.eq("mode after fallocate", g.lstat("f").Mode&0o7777, uint32(0o4755))
 				_, err := unix.Lgetxattr(g.p("f"), "security.capability", nil)
 				g.fails(err, "capability after a write", unix.ENODATA)
 				g.ok(unix.Lchown(g.p("c"), alice, alice), "chown")

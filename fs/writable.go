@@ -180,12 +180,15 @@ func (h *writableHandlers) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uin
 }
 
 func (h *writableHandlers) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
-	return h.done(&in.InHeader, "fallocate", h.w.Allocate(node(&in.InHeader), in.Mode, int64(in.Offset), int64(in.Length)))
+	err := h.w.Allocate(node(&in.InHeader), in.Mode, int64(in.Offset), int64(in.Length),
+		func() bool { return keepsSetuid(&in.InHeader) })
+	return h.done(&in.InHeader, "fallocate", err)
 }
 
 // CopyFileRange copies within the upper; for the rest the kernel does.
 func (h *writableHandlers) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
-	n, err := h.w.Copy(node(&in.InHeader), int64(in.OffIn), overlay.NodeID(in.NodeIdOut), int64(in.OffOut), int(min(in.Len, 1<<30)))
+	n, err := h.w.Copy(node(&in.InHeader), int64(in.OffIn), overlay.NodeID(in.NodeIdOut), int64(in.OffOut),
+		int(min(in.Len, 1<<30)), func() bool { return keepsSetuid(&in.InHeader) })
 	if err != nil {
 		return 0, h.fail(&in.InHeader, "copy_file_range", err)
 	}

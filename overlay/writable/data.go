@@ -95,7 +95,7 @@ func (v *View) WriteAt(id overlay.NodeID, p []byte, off int64, how Write) error 
 		}
 	}
 	if how.DropPrivileges {
-		return dropPrivileges(f.fd)
+		return dropPrivileges(f.fd, nil)
 	}
 	return nil
 }
@@ -175,19 +175,23 @@ func (v *View) Path(id overlay.NodeID) (string, error) {
 	return "/" + strings.Join(names, "/"), nil
 }
 
-// Allocate is fallocate(2).
-func (v *View) Allocate(id overlay.NodeID, mode uint32, off, size int64) error {
+// Allocate is fallocate(2). Setuid and setgid of a file that has them go, unless
+// keep says otherwise.
+func (v *View) Allocate(id overlay.NodeID, mode uint32, off, size int64, keep func() bool) error {
 	f, err := v.openToWrite(id)
 	if err != nil {
 		return err
 	}
 	defer v.fds.put(f)
-	return unix.Fallocate(f.fd, mode, off, size)
+	if err := unix.Fallocate(f.fd, mode, off, size); err != nil {
+		return err
+	}
+	return dropPrivileges(f.fd, keep)
 }
 
-// Copy is copy_file_range(2). It gives EXDEV where the upper does not have the
-// source: then the caller copies.
-func (v *View) Copy(from overlay.NodeID, fromOff int64, to overlay.NodeID, toOff int64, size int) (int, error) {
+// Copy is copy_file_range(2), with setuid and setgid as of [View.Allocate]. It
+// gives EXDEV where the upper does not have the source: then the caller copies.
+func (v *View) Copy(from overlay.NodeID, fromOff int64, to overlay.NodeID, toOff int64, size int, keep func() bool) (int, error) {
 	in, err := v.open(from)
 	if err != nil {
 		return 0, err
@@ -201,7 +205,11 @@ func (v *View) Copy(from overlay.NodeID, fromOff int64, to overlay.NodeID, toOff
 		return 0, err
 	}
 	defer v.fds.put(out)
-	return unix.CopyFileRange(in.fd, &fromOff, out.fd, &toOff, size, 0)
+	n, err := unix.CopyFileRange(in.fd, &fromOff, out.fd, &toOff, size, 0)
+	if n > 0 {
+		err = dropPrivileges(out.fd, keep)
+	}
+	return n, err
 }
 
 // SeekData and SeekHole are lseek(2)'s.

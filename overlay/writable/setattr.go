@@ -99,14 +99,15 @@ func (v *View) truncate(n *node, size int64, drop bool) error {
 		return writeError(err)
 	}
 	if drop {
-		return dropPrivileges(f.fd)
+		return dropPrivileges(f.fd, nil)
 	}
 	return nil
 }
 
 // dropPrivileges does what a write by an ordinary user does to the mode
-// (capabilities go by themselves).
-func dropPrivileges(fd int) error {
+// (capabilities go by themselves). Where keep is not nil it is asked first, of a
+// file that has something to lose.
+func dropPrivileges(fd int, keep func() bool) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
@@ -115,7 +116,7 @@ func dropPrivileges(fd int) error {
 	if st.Mode&unix.S_IXGRP != 0 {
 		drop |= unix.S_ISGID
 	}
-	if st.Mode&drop == 0 {
+	if st.Mode&drop == 0 || keep != nil && keep() {
 		return nil
 	}
 	return unix.Fchmod(fd, st.Mode&0o7777&^drop)

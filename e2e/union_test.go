@@ -139,6 +139,19 @@ func (u *union) remount() error {
 	return u.mount()
 }
 
+// complaints is the beginning of what mica's log says of errors.
+func (u *union) complaints() string {
+	const most = 3000
+	var b strings.Builder
+	log, _ := os.ReadFile(filepath.Join(u.h.dir, "store/mica.log"))
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, "level=ERROR") && b.Len() < most {
+			b.WriteString(line[:min(len(line), most)])
+		}
+	}
+	return b.String()
+}
+
 // putLayer writes a layer into a directory: as overlayfs has it, with marks for
 // what it hides, or applied to what is there.
 func putLayer(root string, entries []entry, marks bool) error {

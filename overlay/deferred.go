@@ -61,7 +61,7 @@ func openDeferred(ctx context.Context, store *layerstore.Store, layers []Layer) 
 	err := store.Make(ctx, path, func() (err error) {
 		tree, err = openTreeFor(path, key, layers)
 		return err
-	}, func(f *os.File) error { return mergeUnverified(store, key, layers, f) })
+	}, func(f *os.File) error { return mergeUnverified(ctx, store, key, layers, f) })
 	if errors.Is(err, iofs.ErrNotExist) {
 		// Another process has proven it in this moment.
 		tree, err = ensureTree(ctx, store, layers, false)
@@ -83,7 +83,7 @@ func openDeferred(ctx context.Context, store *layerstore.Store, layers []Layer) 
 	return tree, p, nil
 }
 
-func mergeUnverified(store *layerstore.Store, key string, layers []Layer, f *os.File) error {
+func mergeUnverified(ctx context.Context, store *layerstore.Store, key string, layers []Layer, f *os.File) error {
 	sources := make([]LayerSource, len(layers))
 	infos := make([]LayerInfo, len(layers))
 	for i, l := range layers {
@@ -102,7 +102,7 @@ func mergeUnverified(store *layerstore.Store, key string, layers []Layer, f *os.
 			sources[i] = ix
 		}
 	}
-	return Merge(f, key, sources, infos)
+	return Merge(ctx, f, key, sources, infos)
 }
 
 // run indexes the layers, which checks their digests, and compares what comes

@@ -59,7 +59,7 @@ func merge(t testing.TB, layers ...layer) (*Tree, error) {
 	for i, l := range layers {
 		sources[i] = l
 	}
-	if err := Merge(f, "key", sources, make([]LayerInfo, len(layers))); err != nil {
+	if err := Merge(t.Context(), f, "key", sources, make([]LayerInfo, len(layers))); err != nil {
 		return nil, err
 	}
 	tree, err := OpenTree(f.Name(), "key")

@@ -150,13 +150,13 @@ func writeTreeOf(ctx context.Context, store *layerstore.Store, key string, layer
 		}
 		defer ix.Close()
 		info := ix.Info()
-		sources[i] = interruptible{ctx, ix}
+		sources[i] = ix
 		infos[i] = LayerInfo{Digest: info.Digest, DiffID: info.DiffID, Size: info.BlobSize, History: l.History}
 	}
 	if alone {
-		return MergeAlone(f, key, sources, len(sources)-1, infos)
+		return MergeAlone(ctx, f, key, sources, len(sources)-1, infos)
 	}
-	return Merge(f, key, sources, infos)
+	return Merge(ctx, f, key, sources, infos)
 }
 
 // indexAll makes the indexes that are missing, a few layers side by side. The

@@ -24,9 +24,9 @@ type LayerSource interface {
 // table of inodes. What a layer hides is not removed but marked dead, as a
 // hard link of the same layer may still mean it.
 //
-// Nothing in it is a pointer, so that a million entries cost some 80 MB and
-// the garbage collector nothing.
+// Nothing in its tables is a pointer, so that they may lie outside of the heap.
 type merger struct {
+	spill   *spill
 	layer   int    // number of the layer being applied
 	root    uint32 // the dent it is applied to; see applyAlone
 	dents   []dent
@@ -40,6 +40,7 @@ type merger struct {
 	pending []pendingLink
 	implied int // directories that no entry has described
 	follows int // bytes of symlink targets that parent has followed in this layer
+	waiting int // bytes of paths in pending
 
 	// The directory of the last entry: most entries lie beside the one before.
 	lastDir  string
@@ -59,13 +60,18 @@ type dent struct {
 	dead   uint16 // layer that hid it, plus one; 0 is alive
 }
 
-func newMerger() *merger {
-	m := &merger{metas: newMetaTable()}
+// newMerger gives one whose large tables lie in files in dir. It is to be closed.
+func newMerger(dir string) *merger {
+	p := newSpill(dir)
+	m := &merger{spill: p, metas: newMetaTable(p), strings: stringPool{spill: p}}
 	// An image may have no entry for its root, or no layers at all.
-	m.inodes = append(m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755})})
+	m.inodes = pushed(m.spill, m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755})})
 	m.dents = append(m.dents, dent{})
 	return m
 }
+
+// close gives back what the merger has besides memory.
+func (m *merger) close() error { return m.spill.close() }
 
 // apply puts one layer on top. The marks act on what lies below the layer,
 // wherever in the tar they stand, so they come first (SEMANTICS 2.2, 2.3).
@@ -73,7 +79,7 @@ func (m *merger) apply(layer int, src LayerSource) error {
 	if layer > maxLayers {
 		return fmt.Errorf("more than %d layers", maxLayers)
 	}
-	m.layer, m.follows = layer, 0
+	m.layer, m.follows, m.waiting = layer, 0, 0
 	m.forgetDir()
 	for e, err := range src.Markers() {
 		if err != nil {
@@ -156,8 +162,7 @@ func (m *merger) place(e *toc.Entry) error {
 			target, ok = m.resolveBelow(e.Link)
 		}
 		if !ok {
-			m.pending = append(m.pending, pendingLink{e.Path, e.Link, m.newest(parent, base)})
-			return nil
+			return m.wait(pendingLink{e.Path, e.Link, m.newest(parent, base)})
 		}
 		return m.link(parent, base, old, target)
 	case toc.Dir:
@@ -167,7 +172,7 @@ func (m *merger) place(e *toc.Entry) error {
 		}
 	}
 	in := uint32(len(m.inodes))
-	m.inodes = append(m.inodes, inode{})
+	m.inodes = pushed(m.spill, m.inodes, inode{})
 	if err := m.setInode(in, e); err != nil {
 		return err
 	}
@@ -263,7 +268,7 @@ func (m *merger) addImplied(parent uint32, name string, old uint32) (uint32, err
 		return 0, fmt.Errorf("more than %d directories of the image have no entry", maxImplied)
 	}
 	in := uint32(len(m.inodes))
-	m.inodes = append(m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755}), at: atLayer(m.layer)})
+	m.inodes = pushed(m.spill, m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755}), at: atLayer(m.layer)})
 	return m.add(parent, name, old, in)
 }
 
@@ -415,7 +420,7 @@ func (m *merger) add(parent uint32, name string, old, in uint32) (uint32, error)
 		older = m.dents[older].older
 	}
 	d := uint32(len(m.dents))
-	m.dents = append(m.dents, dent{
+	m.dents = pushed(m.spill, m.dents, dent{
 		parent: parent, inode: in, name: at, layer: uint16(m.layer),
 		next: m.dents[parent].child, older: older,
 	})
@@ -425,7 +430,9 @@ func (m *merger) add(parent uint32, name string, old, in uint32) (uint32, error)
 }
 
 func (m *merger) rehash() {
-	m.slots = make([]uint32, max(1024, 2*len(m.slots)))
+	old := len(m.slots)
+	freed(m.spill, m.slots)
+	m.slots = zeroed[uint32](m.spill, max(1024, 2*old))
 	for d := 1; d < len(m.dents); d++ {
 		// In order, so that the newest of a name stays.
 		m.slots[m.slot(m.dents[d].parent, m.strings.nameAt(m.dents[d].name))] = uint32(d)

@@ -219,7 +219,7 @@ func TestMergeAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		if err := MergeAlone(f, "key", sources, n, make([]LayerInfo, len(layers))); err != nil {
+		if err := MergeAlone(t.Context(), f, "key", sources, n, make([]LayerInfo, len(layers))); err != nil {
 			t.Fatal(err)
 		}
 		tree, err := OpenTree(f.Name(), "key")

@@ -1,9 +1,12 @@
 package overlay
 
 import (
+	"context"
+	"errors"
 	"iter"
 	"os"
 	"path"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -13,25 +16,26 @@ import (
 // MergeAlone writes the tree of layer number n alone, with its marks as the
 // files that they are in the tar (".wh.NAME", ".wh..wh..opq"). Those below are
 // needed for what its hard links refer to. All else is as with Merge.
-func MergeAlone(f *os.File, key string, layers []LayerSource, n int, infos []LayerInfo) error {
-	m := newMerger()
+func MergeAlone(ctx context.Context, f *os.File, key string, layers []LayerSource, n int, infos []LayerInfo) (err error) {
+	m := newMerger(filepath.Dir(f.Name()))
+	defer func() { err = errors.Join(err, m.close()) }()
 	for i, l := range layers[:n] {
-		if err := m.apply(i, l); err != nil {
+		if err := m.apply(i, interruptible{ctx, l}); err != nil {
 			return &LayerError{Layer: i, Err: err}
 		}
 	}
-	if err := m.applyAlone(n, layers[n]); err != nil {
+	if err := m.applyAlone(n, interruptible{ctx, layers[n]}); err != nil {
 		return &LayerError{Layer: n, Err: err}
 	}
-	return m.write(f, key, infos)
+	return m.write(ctx, f, key, infos)
 }
 
 // applyAlone puts a layer on nothing: on a second root beside the one that has
 // the layers below.
 func (m *merger) applyAlone(layer int, src LayerSource) error {
 	m.root = uint32(len(m.dents))
-	m.dents = append(m.dents, dent{parent: m.root, inode: uint32(len(m.inodes))})
-	m.inodes = append(m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755}), at: atLayer(layer)})
+	m.dents = pushed(m.spill, m.dents, dent{parent: m.root, inode: uint32(len(m.inodes))})
+	m.inodes = pushed(m.spill, m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755}), at: atLayer(layer)})
 	return m.apply(layer, marksAsFiles{src})
 }
 

@@ -1,9 +1,10 @@
 package overlay
 
 import (
-	"crypto/sha256"
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 
 	"golang.org/x/sys/unix"
 
@@ -12,23 +13,35 @@ import (
 
 // A metaTable keeps each meta and each set of attributes once.
 type metaTable struct {
-	ids    map[meta]uint32
+	spill  *spill
 	list   []meta
-	sets   map[[16]byte]uint32 // by the hash of an encoded set: its offset plus one
+	ids    numbers // of list
+	sets   []xattrSet
+	setIDs numbers // of sets
 	xattrs []byte
 }
 
-func newMetaTable() metaTable {
-	return metaTable{ids: map[meta]uint32{}, sets: map[[16]byte]uint32{}}
+// An xattrSet is a set of attributes in xattrs.
+type xattrSet struct {
+	hash uint64
+	at   uint32
+}
+
+func newMetaTable(p *spill) metaTable {
+	return metaTable{spill: p, ids: numbers{spill: p}, setIDs: numbers{spill: p}}
 }
 
 func (t *metaTable) id(m meta) uint32 {
-	id, ok := t.ids[m]
-	if !ok {
-		id = uint32(len(t.list))
-		t.ids[m], t.list = id, append(t.list, m)
+	if n := len(t.list); n > 0 && t.list[n-1] == m {
+		return uint32(n - 1) // most are as the one before
 	}
-	return id
+	hash := func(n uint32) uint64 { return maphash.Comparable(poolSeed, t.list[n]) }
+	slot := t.ids.find(maphash.Comparable(poolSeed, m), hash, func(n uint32) bool { return t.list[n] == m })
+	if *slot == 0 {
+		t.list = pushed(t.spill, t.list, m)
+		*slot = uint32(len(t.list))
+	}
+	return *slot - 1
 }
 
 // set keeps a set of attributes: a count, then for each the length of its
@@ -46,22 +59,24 @@ func (t *metaTable) set(xs []toc.Xattr) (uint32, error) {
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(x.Value)))
 		b = append(b, x.Value...)
 	}
-	sum := sha256.Sum256(b)
-	key := [16]byte(sum[:])
-	at, ok := t.sets[key]
-	if !ok {
+	set := xattrSet{hash: maphash.Bytes(poolSeed, b)}
+	slot := t.setIDs.find(set.hash, func(n uint32) uint64 { return t.sets[n].hash }, func(n uint32) bool {
+		// A set says itself where it ends.
+		return t.sets[n].hash == set.hash && bytes.HasPrefix(t.xattrs[t.sets[n].at:], b)
+	})
+	if *slot == 0 {
 		if len(t.xattrs)+len(b) > maxXattrs {
 			return 0, fmt.Errorf("more than %d MiB of extended attributes in the image", maxXattrs>>20)
 		}
-		at = uint32(len(t.xattrs)) + 1
-		t.xattrs = append(t.xattrs, b...)
-		t.sets[key] = at
+		set.at = uint32(len(t.xattrs))
+		t.xattrs = append(grown(t.spill, t.xattrs, len(b)), b...)
+		t.sets = pushed(t.spill, t.sets, set)
+		*slot = uint32(len(t.sets))
 	}
-	return at, nil
+	return t.sets[*slot-1].at + 1, nil
 }
 
-// What an image may have: all is held in memory while it is merged. Real
-// images have a thousandth of it.
+// What an image may have. Real ones have a thousandth of it.
 const (
 	maxXattrs  = 32 << 20 // bytes of extended attributes, each set counted once
 	maxExtents = 1 << 20  // of sparse files
@@ -123,7 +138,7 @@ func (m *merger) time(t toc.Time) uint64 {
 		return v
 	}
 	n := uint64(len(m.times) / timeLen)
-	m.times = binary.LittleEndian.AppendUint64(m.times, uint64(t.Sec))
+	m.times = binary.LittleEndian.AppendUint64(grown(m.spill, m.times, timeLen), uint64(t.Sec))
 	m.times = binary.LittleEndian.AppendUint64(m.times, uint64(t.Nsec))
 	return n<<nsecBits | farTime
 }
@@ -132,6 +147,8 @@ func (m *merger) time(t toc.Time) uint64 {
 // of its data, so that a read finds it by halving.
 func (m *merger) addSparse(e *toc.Entry) {
 	le := binary.LittleEndian
+	m.sparse = grown(m.spill, m.sparse, sparseLen)
+	m.extents = grown(m.spill, m.extents, extentLen*len(e.Sparse))
 	m.sparse = le.AppendUint32(m.sparse, uint32(len(m.extents)/extentLen))
 	m.sparse = le.AppendUint32(m.sparse, uint32(len(e.Sparse)))
 	at := e.Off

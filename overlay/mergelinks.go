@@ -14,6 +14,22 @@ type pendingLink struct {
 	newest uint32
 }
 
+// What is pending is held in memory. A tar that was written in order has none.
+const (
+	maxPending      = 1 << 18
+	maxPendingPaths = 32 << 20 // bytes of their paths
+)
+
+// wait notes a link for the end of the layer.
+func (m *merger) wait(l pendingLink) error {
+	m.waiting += len(l.path) + len(l.target)
+	if len(m.pending) >= maxPending || m.waiting > maxPendingPaths {
+		return fmt.Errorf("more than %d hard links of the layer come before their files, or %d MiB of them", maxPending, maxPendingPaths>>20)
+	}
+	m.pending = append(m.pending, l)
+	return nil
+}
+
 // maxLinkPasses is how often what is pending is gone through: once is enough
 // unless a target's path goes through symlinks that are hard links themselves.
 const maxLinkPasses = 4
@@ -26,7 +42,7 @@ func (m *merger) linkPending() error {
 		if len(links) == 0 {
 			return nil
 		}
-		m.pending = nil
+		m.pending, m.waiting = nil, 0
 		for _, i := range targetsFirst(links) {
 			l := links[i]
 			dir, base := splitPath(l.path)

@@ -12,6 +12,7 @@ import (
 // names, two for targets. It is the strings section of a tree file in the
 // making, and has no pointer for the garbage collector to follow.
 type stringPool struct {
+	spill *spill
 	data  []byte
 	slots []uint32 // open addressing; offset plus one; 0 is free
 	used  int
@@ -40,7 +41,7 @@ func (p *stringPool) name(s string) (uint32, error) {
 	if at+256 > math.MaxUint32 {
 		return 0, fmt.Errorf("more than 4 GiB of names")
 	}
-	p.data = append(append(p.data, byte(len(s))), s...)
+	p.data = append(append(grown(p.spill, p.data, 256), byte(len(s))), s...)
 	p.slots[i] = uint32(at) + 1
 	p.used++
 	return uint32(at), nil
@@ -48,7 +49,7 @@ func (p *stringPool) name(s string) (uint32, error) {
 
 func (p *stringPool) grow() {
 	old := p.slots
-	p.slots = make([]uint32, max(1024, 2*len(old)))
+	p.slots = zeroed[uint32](p.spill, max(1024, 2*len(old)))
 	mask := uint64(len(p.slots) - 1)
 	for _, v := range old {
 		if v == 0 {
@@ -60,6 +61,7 @@ func (p *stringPool) grow() {
 		}
 		p.slots[i] = v
 	}
+	freed(p.spill, old)
 }
 
 func (p *stringPool) equal(at uint32, s string) bool {
@@ -67,10 +69,10 @@ func (p *stringPool) equal(at uint32, s string) bool {
 	return string(p.data[at+1:at+1+n]) == s
 }
 
-// less compares two names byte by byte.
-func (p *stringPool) less(a, b uint32) bool {
+// compare compares two names byte by byte.
+func (p *stringPool) compare(a, b uint32) int {
 	x, y := p.data[a+1:a+1+uint32(p.data[a])], p.data[b+1:b+1+uint32(p.data[b])]
-	return bytes.Compare(x, y) < 0
+	return bytes.Compare(x, y)
 }
 
 func (p *stringPool) nameAt(at uint32) string {
@@ -90,7 +92,7 @@ func (p *stringPool) target(s string) (uint32, error) {
 	if at+uint64(len(s))+2 > math.MaxUint32 {
 		return 0, fmt.Errorf("more than 4 GiB of names")
 	}
-	p.data = binary.LittleEndian.AppendUint16(p.data, uint16(len(s)))
+	p.data = binary.LittleEndian.AppendUint16(grown(p.spill, p.data, len(s)+2), uint16(len(s)))
 	p.data = append(p.data, s...)
 	return uint32(at), nil
 }

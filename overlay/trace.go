@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"slices"
 	"strings"
 
@@ -62,11 +63,12 @@ type Version struct {
 //
 // It merges the layers anew and looks after each mark and each entry what has
 // come of it, so that it cannot be of another opinion than [Merge].
-func Trace(layers []LayerSource, paths []string) ([][]Version, error) {
+func Trace(layers []LayerSource, paths []string) (versions [][]Version, err error) {
 	if len(paths) == 0 {
 		return nil, nil
 	}
-	m := newMerger()
+	m := newMerger(os.TempDir())
+	defer func() { err = errors.Join(err, m.close()) }()
 	tracers := make([]*tracer, len(paths))
 	for i, p := range paths {
 		tracers[i] = &tracer{m: m, path: p}

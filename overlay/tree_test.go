@@ -29,7 +29,7 @@ func treeFile(t testing.TB) []byte {
 		{Path: "x", Type: toc.Regular, Xattrs: []toc.Xattr{{Name: "user.a", Value: []byte("b")}}},
 	}
 	infos := []LayerInfo{{Digest: "sha256:1", DiffID: "sha256:2", Size: 5000, History: "COPY"}, {}}
-	if err := Merge(f, "key", []LayerSource{base, layer{whiteout("d/b"), file("e/f/g", 1)}}, infos); err != nil {
+	if err := Merge(t.Context(), f, "key", []LayerSource{base, layer{whiteout("d/b"), file("e/f/g", 1)}}, infos); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(f.Name())

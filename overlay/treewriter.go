@@ -2,10 +2,13 @@ package overlay
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"os"
-	"sort"
+	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -20,15 +23,17 @@ type LayerInfo struct {
 // Merge puts layers on each other, bottom first, and writes the tree file of
 // the result to f, which is empty and stays the caller's; it is not synced.
 // key names the chain of layers; OpenTree asks for it again. infos belong to
-// layers one to one.
-func Merge(f *os.File, key string, layers []LayerSource, infos []LayerInfo) error {
-	m := newMerger()
+// layers one to one. What it needs besides, a few hundred bytes a name, lies in
+// files beside f where it is much.
+func Merge(ctx context.Context, f *os.File, key string, layers []LayerSource, infos []LayerInfo) (err error) {
+	m := newMerger(filepath.Dir(f.Name()))
+	defer func() { err = errors.Join(err, m.close()) }()
 	for i, l := range layers {
-		if err := m.apply(i, l); err != nil {
+		if err := m.apply(i, interruptible{ctx, l}); err != nil {
 			return &LayerError{Layer: i, Err: err}
 		}
 	}
-	return m.write(f, key, infos)
+	return m.write(ctx, f, key, infos)
 }
 
 // A LayerError says which layer of an image cannot be used.
@@ -43,48 +48,11 @@ func (e *LayerError) Unwrap() error { return e.Err }
 // write lays the living names out breadth first: the children of a directory
 // side by side in the order of their names, inodes in the order in which they
 // are first met.
-func (m *merger) write(f *os.File, key string, infos []LayerInfo) error {
+func (m *merger) write(ctx context.Context, f *os.File, key string, infos []LayerInfo) error {
 	w := newTreeWriter(f)
-	number := make([]uint32, len(m.inodes))  // new number plus one, by old
-	order := []uint32{m.dents[m.root].inode} // old numbers
-	number[order[0]] = 1
-	m.inodes[order[0]].nlink = 2
-	parent := []uint32{0} // by new number; of directories it is what data is
-	dirs := []uint32{m.root}
-	var children []uint32
-	var dents uint64
-	for i := 0; i < len(dirs); i++ {
-		d := dirs[i]
-		dir := m.dents[d].inode
-		self := number[dir] - 1
-		children = children[:0]
-		for c := m.dents[d].child; c != 0; c = m.dents[c].next {
-			if m.dents[c].dead == 0 {
-				children = append(children, c)
-			}
-		}
-		sort.Slice(children, func(a, b int) bool {
-			return m.strings.less(m.dents[children[a]].name, m.dents[children[b]].name)
-		})
-		m.inodes[dir].size = dents | uint64(len(children))<<32
-		m.inodes[dir].setData(uint64(parent[self]))
-		for _, c := range children {
-			in := m.dents[c].inode
-			if number[in] == 0 {
-				order = append(order, in)
-				number[in] = uint32(len(order))
-				parent = append(parent, self)
-			}
-			if m.isDir(c) {
-				dirs = append(dirs, c)
-				m.inodes[in].nlink = 2
-				m.inodes[dir].nlink++
-			} else {
-				m.inodes[in].nlink++
-			}
-			w.add(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(w.row(), m.dents[c].name), number[in]-1))
-		}
-		dents += uint64(len(children))
+	order, err := m.writeDents(ctx, w)
+	if err != nil {
+		return err
 	}
 	w.end(secDents)
 	for _, in := range order {
@@ -102,6 +70,54 @@ func (m *merger) write(f *os.File, key string, infos []LayerInfo) error {
 	w.section(secTimes, m.times)
 	w.section(secLayers, putLayers(key, infos))
 	return w.finish()
+}
+
+// writeDents writes the names, counts links, and gives the inodes in the order
+// of their new numbers.
+func (m *merger) writeDents(ctx context.Context, w *treeWriter) (order []uint32, err error) {
+	number := zeroed[uint32](m.spill, len(m.inodes))    // new number plus one, by old
+	order = pushed(m.spill, nil, m.dents[m.root].inode) // old numbers
+	number[order[0]] = 1
+	m.inodes[order[0]].nlink = 2
+	parent := pushed(m.spill, nil, uint32(0)) // by new number; of directories it is what data is
+	dirs := pushed(m.spill, nil, m.root)
+	var children []uint32
+	var dents uint64
+	for i := 0; i < len(dirs); i++ {
+		if i%checkEvery == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		d := dirs[i]
+		dir := m.dents[d].inode
+		self := number[dir] - 1
+		children = children[:0]
+		for c := m.dents[d].child; c != 0; c = m.dents[c].next {
+			if m.dents[c].dead == 0 {
+				children = pushed(m.spill, children, c)
+			}
+		}
+		slices.SortFunc(children, func(a, b uint32) int { return m.strings.compare(m.dents[a].name, m.dents[b].name) })
+		m.inodes[dir].size = dents | uint64(len(children))<<32
+		m.inodes[dir].setData(uint64(parent[self]))
+		for _, c := range children {
+			in := m.dents[c].inode
+			if number[in] == 0 {
+				order = pushed(m.spill, order, in)
+				number[in] = uint32(len(order))
+				parent = pushed(m.spill, parent, self)
+			}
+			if m.isDir(c) {
+				dirs = pushed(m.spill, dirs, c)
+				m.inodes[in].nlink = 2
+				m.inodes[dir].nlink++
+			} else {
+				m.inodes[in].nlink++
+			}
+			w.add(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(w.row(), m.dents[c].name), number[in]-1))
+		}
+		dents += uint64(len(children))
+	}
+	return order, nil
 }
 
 // A treeWriter writes the sections of a tree file one after the other, in the

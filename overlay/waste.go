@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -84,8 +85,9 @@ func (p Progress) begin(total int64) func(n int64) {
 
 // hiddenWaste merges layers, bottom first, and gives all of Waste but the
 // duplicates.
-func hiddenWaste(layers []LayerSource) (*Waste, error) {
-	m := newMerger()
+func hiddenWaste(layers []LayerSource) (waste *Waste, err error) {
+	m := newMerger(os.TempDir())
+	defer func() { err = errors.Join(err, m.close()) }()
 	for i, l := range layers {
 		if err := m.apply(i, l); err != nil {
 			return nil, &LayerError{Layer: i, Err: err}

@@ -75,11 +75,11 @@ const (
 // AddChunk appends the next chunk in the order of the blob.
 func (w *Writer) AddChunk(c Chunk) {
 	le := binary.LittleEndian
-	b := le.AppendUint64(w.sums, uint64(c.In))
+	b := le.AppendUint64(w.chunks, uint64(c.In))
 	b = le.AppendUint32(b, uint32(c.Skip))
 	b = le.AppendUint32(b, uint32(c.Len))
 	b = le.AppendUint32(b, uint32(c.File))
-	w.sums = append(b, c.Sum[:]...)
+	w.chunks = append(b, c.Sum[:]...)
 }
 
 // AddHeader appends a header, which must say what e does, and gives its number.
@@ -99,31 +99,31 @@ func (w *Writer) AddHeader(h Header, e *Entry) int {
 // FinishChunks makes spans of the chunks; the last member or frame with one
 // ends before end.
 func (w *Writer) FinishChunks(end int64) {
-	n := len(w.sums) / chunkLen
+	n := len(w.chunks) / chunkLen
 	var spans []pointRecord
 	out := int64(chunkStart)
 	for first := 0; first < n; {
-		c := getChunk(w.sums, first)
+		c := getChunk(w.chunks, first)
 		size, in := c.Len, c.In
 		last := first + 1
 		for ; last < n && last-first < maxChunks; last++ {
 			// A member that is shared is decoded once rather than twice.
-			c = getChunk(w.sums, last)
+			c = getChunk(w.chunks, last)
 			if size+c.Len > chunkRun && (c.In != in || size+c.Len > MaxChunk) {
 				break
 			}
 			size, in = size+c.Len, c.In
 		}
-		spans = append(spans, pointRecord{in: getChunk(w.sums, first).In, out: out, winOff: int64(first), winLen: uint32(last - first)})
+		spans = append(spans, pointRecord{in: getChunk(w.chunks, first).In, out: out, winOff: int64(first), winLen: uint32(last - first)})
 		out += size
 		first = last
 	}
 	// The last member of a span ends where the next one begins.
 	in := end
 	for i, s := n, len(spans); s > 0; i-- {
-		c := getChunk(w.sums, i-1)
-		if i < n && getChunk(w.sums, i).In > c.In {
-			in = getChunk(w.sums, i).In
+		c := getChunk(w.chunks, i-1)
+		if i < n && getChunk(w.chunks, i).In > c.In {
+			in = getChunk(w.chunks, i).In
 		}
 		if i == int(spans[s-1].winOff)+int(spans[s-1].winLen) {
 			s--
@@ -131,8 +131,10 @@ func (w *Writer) FinishChunks(end int64) {
 		}
 	}
 	for _, s := range spans {
-		w.points = s.put(w.points)
+		w.row = s.put(w.row[:0])
+		w.points.add(w.row)
 	}
+	w.sums.add(w.chunks)
 }
 
 func getChunk(rows []byte, i int) Chunk {

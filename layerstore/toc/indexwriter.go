@@ -1,8 +1,8 @@
 package toc
 
 import (
-	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -14,9 +14,8 @@ import (
 	"mica/layerstore/unzstd"
 )
 
-// A Writer makes an index file. Entries go to the file as they come; points
-// and sums, some 100 bytes for each MiB of the layer, are kept until Finish.
-// It is not safe for concurrent use.
+// A Writer makes an index file. Entries go to the file as they come; the other
+// sections are spooled until Finish. It is not safe for concurrent use.
 type Writer struct {
 	f       *os.File
 	entries *zstd.Encoder
@@ -25,14 +24,16 @@ type Writer struct {
 	nEntry  int64
 
 	markers   *zstd.Encoder
-	markerBuf bytes.Buffer
+	marked    spool
 	markerEnc entryEncoder
 	nMarker   int64
 	windowEnc *zstd.Encoder
 	window    []byte // of one point
 	windows   spool
-	points    []byte
-	sums      []byte
+	points    spool
+	sums      spool
+	row       []byte
+	chunks    []byte // of a layer with a table of contents; there are not many
 }
 
 type counter struct {
@@ -48,7 +49,7 @@ func (c *counter) Write(p []byte) (int, error) {
 
 // NewWriter begins an index in f, which is empty and stays the caller's.
 func NewWriter(f *os.File) (*Writer, error) {
-	w := &Writer{f: f, count: counter{w: f}, windows: spoolBeside(f)}
+	w := &Writer{f: f, count: counter{w: f}, windows: spoolBeside(f), marked: spoolBeside(f), points: spoolBeside(f), sums: spoolBeside(f)}
 	if _, err := f.Write(make([]byte, headerLen)); err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func NewWriter(f *os.File) (*Writer, error) {
 	for _, e := range []struct {
 		enc **zstd.Encoder
 		to  io.Writer
-	}{{&w.entries, &w.count}, {&w.markers, &w.markerBuf}, {&w.windowEnc, nil}} {
+	}{{&w.entries, &w.count}, {&w.markers, &w.marked}, {&w.windowEnc, nil}} {
 		// One goroutine and a small window: an index is small, and memory
 		// while indexing is bounded whatever the layer's size.
 		*e.enc, err = zstd.NewWriter(e.to, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
@@ -102,13 +103,17 @@ func (w *Writer) addPoint(r pointRecord, window []byte) error {
 		return fmt.Errorf("a window of %d bytes", len(window))
 	}
 	r.winOff, r.winLen = w.windows.n, uint32(len(window))
-	w.points = r.put(w.points)
+	w.row = r.put(w.row[:0])
+	w.points.add(w.row)
 	w.windows.add(window)
 	return nil
 }
 
 // AddSum appends the checksum of the next block.
-func (w *Writer) AddSum(sum uint32) { w.sums = binary.LittleEndian.AppendUint32(w.sums, sum) }
+func (w *Writer) AddSum(sum uint32) {
+	w.row = binary.LittleEndian.AppendUint32(w.row[:0], sum)
+	w.sums.add(w.row)
+}
 
 // Finish writes what is left. Entries and Markers of info are filled in here.
 // The file is not synced.
@@ -126,23 +131,27 @@ func (w *Writer) Finish(info Info) error {
 	header = binary.LittleEndian.AppendUint32(header, numSections)
 	off := int64(headerLen) + w.count.n
 	var err error
-	for i, b := range [numSections][]byte{putInfo(&info), w.markerBuf.Bytes(), nil, w.points, nil, w.sums} {
-		at, n := off, int64(len(b))
-		sum := Checksum(b)
+	parts := [numSections]*spool{secMarkers: &w.marked, secPoints: &w.points, secWindows: &w.windows, secSums: &w.sums}
+	for i, part := range parts {
+		at, n := off, int64(0)
+		var sum uint32
 		switch i {
+		case secInfo:
+			b := putInfo(&info)
+			n, sum = int64(len(b)), Checksum(b)
+			_, err = w.f.Write(b)
 		case secEntries:
 			at, n = headerLen, w.count.n
 			sum, err = checksumRange(w.f, at, n)
-		case secWindows:
-			n = w.windows.n
-			sum, err = w.windows.copyTo(w.f)
-			off += n
 		default:
-			_, err = w.f.Write(b)
-			off += n
+			n = part.n
+			sum, err = part.copyTo(w.f)
 		}
 		if err != nil {
 			return err
+		}
+		if i != secEntries {
+			off += n
 		}
 		header = binary.LittleEndian.AppendUint64(header, uint64(at))
 		header = binary.LittleEndian.AppendUint64(header, uint64(n))
@@ -155,7 +164,9 @@ func (w *Writer) Finish(info Info) error {
 
 // Close lets go of what the Writer has besides the file. It is called when no
 // other method is any more, whether the index was finished or not.
-func (w *Writer) Close() error { return w.windows.close() }
+func (w *Writer) Close() error {
+	return errors.Join(w.windows.close(), w.marked.close(), w.points.close(), w.sums.close())
+}
 
 func checksumRange(f io.ReaderAt, off, n int64) (uint32, error) {
 	var sum uint32

@@ -10,40 +10,58 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A spool keeps a section in a file without a name until its place in the
-// index is known: what zstd layers need of their windows may be a good part of
-// them, and must not be in memory.
+// A spool keeps a section until its place in the index is known: in memory as
+// long as it is small, then in a file without a name. What zstd layers need of
+// their windows may be a good part of them, and hostile layers have millions of
+// whiteouts.
 type spool struct {
-	dir string // where the file lies, once there is one
-	f   *os.File
-	w   *bufio.Writer
-	n   int64 // bytes so far
-	err error // what went wrong, told by copyTo
+	dir  string // where the file lies, once there is one
+	head []byte // all of it, while there is no file
+	f    *os.File
+	w    *bufio.Writer
+	n    int64 // bytes so far
+	err  error // what went wrong, told by copyTo
 }
 
-// add appends bytes.
-func (s *spool) add(b []byte) {
-	if s.f == nil && s.err == nil && len(b) > 0 {
-		if s.f, s.err = unnamedFile(s.dir); s.err == nil {
-			s.w = bufio.NewWriterSize(s.f, 256<<10)
+// spoolHead is how much of a section is kept in memory, in bytes.
+const spoolHead = 256 << 10
+
+// add appends bytes. What goes wrong is told by copyTo.
+func (s *spool) add(b []byte) { _, _ = s.Write(b) }
+
+// Write is add that tells what went wrong.
+func (s *spool) Write(b []byte) (int, error) {
+	s.n += int64(len(b))
+	if s.f == nil && len(s.head)+len(b) <= spoolHead {
+		s.head = append(s.head, b...)
+		return len(b), nil
+	}
+	if s.f == nil && s.err == nil {
+		if s.f, s.err = UnnamedFile(s.dir); s.err == nil {
+			s.w = bufio.NewWriterSize(s.f, 64<<10)
+			_, s.err = s.w.Write(s.head)
+			s.head = nil
 		}
 	}
-	if s.err == nil && len(b) > 0 {
+	if s.err == nil {
 		_, s.err = s.w.Write(b)
 	}
-	s.n += int64(len(b))
+	return len(b), s.err
 }
 
 // copyTo writes all of it to w and gives its checksum.
-func (s *spool) copyTo(w io.Writer) (uint32, error) {
-	if s.f == nil || s.err != nil {
+func (s *spool) copyTo(w io.Writer) (sum uint32, err error) {
+	if s.err != nil {
 		return 0, s.err
+	}
+	if s.f == nil {
+		_, err := w.Write(s.head)
+		return Checksum(s.head), err
 	}
 	if err := s.w.Flush(); err != nil {
 		return 0, err
 	}
-	var sum uint32
-	_, err := io.Copy(io.MultiWriter(w, writerFunc(func(b []byte) { sum = UpdateChecksum(sum, b) })), io.NewSectionReader(s.f, 0, s.n))
+	_, err = io.Copy(io.MultiWriter(w, writerFunc(func(b []byte) { sum = UpdateChecksum(sum, b) })), io.NewSectionReader(s.f, 0, s.n))
 	return sum, err
 }
 
@@ -61,8 +79,8 @@ func (f writerFunc) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// unnamedFile makes a file that is gone when it is closed.
-func unnamedFile(dir string) (*os.File, error) {
+// UnnamedFile makes a file in dir that is gone when it is closed.
+func UnnamedFile(dir string) (*os.File, error) {
 	f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o600)
 	if err == nil {
 		return f, nil

@@ -64,7 +64,7 @@ func imageOf(t *testing.T, layers ...testLayer) Side {
 		sources, readers = append(sources, l), append(readers, l)
 		holds = append(holds, l.holds)
 	}
-	if err := overlay.Merge(f, "key", sources, make([]overlay.LayerInfo, len(layers))); err != nil {
+	if err := overlay.Merge(t.Context(), f, "key", sources, make([]overlay.LayerInfo, len(layers))); err != nil {
 		t.Fatal(err)
 	}
 	tree, err := overlay.OpenTree(f.Name(), "key")

@@ -76,7 +76,7 @@ func (l layer) tree(t *testing.T) *overlay.Tree {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := overlay.Merge(f, "", []overlay.LayerSource{l}, make([]overlay.LayerInfo, 1)); err != nil {
+	if err := overlay.Merge(t.Context(), f, "", []overlay.LayerSource{l}, make([]overlay.LayerInfo, 1)); err != nil {
 		t.Fatal(err)
 	}
 	tree, err := overlay.OpenTree(f.Name(), "")

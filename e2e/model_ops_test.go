@@ -42,7 +42,8 @@ var modelKinds = slices.Concat(
 const slots = 3
 
 var openFlags = []int{unix.O_RDONLY, unix.O_RDWR, unix.O_WRONLY, unix.O_RDWR | unix.O_CREAT, unix.O_RDWR | unix.O_CREAT | unix.O_EXCL,
-	unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC, unix.O_RDWR | unix.O_TRUNC, unix.O_RDONLY | unix.O_NOFOLLOW, unix.O_RDWR | unix.O_APPEND, unix.O_RDONLY | unix.O_DIRECTORY}
+	unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC, unix.O_RDWR | unix.O_TRUNC, unix.O_RDONLY | unix.O_NOFOLLOW, unix.O_RDWR | unix.O_APPEND, unix.O_RDONLY | unix.O_DIRECTORY,
+	unix.O_WRONLY | unix.O_TRUNC}
 
 func randomOp(r *rand.Rand) modelOp {
 	kind := modelKinds[r.IntN(len(modelKinds))]
@@ -141,6 +142,11 @@ func (a *actor) try(o modelOp) (result string, err error) {
 	case "close":
 		if fd >= 0 {
 			err = a.close(o.slot)
+		}
+	case "save":
+		if fd >= 0 {
+			_, err = unix.Pwrite(fd, []byte(strings.Repeat(string(rune('A'+o.flags%26)), o.n)), o.off)
+			err = errors.Join(err, a.close(o.slot))
 		}
 	case "tmpfile":
 		fd, err = unix.Open(filepath.Dir(p), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, o.mode&0o777)

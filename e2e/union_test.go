@@ -27,6 +27,8 @@ const (
 	plainDir  flavour = "a plain directory"
 )
 
+func (f flavour) isMica() bool { return f == overImage || f == overDirs }
+
 // flavours are those that can be had here. MICA_TEST_FLAVOUR names the only one to try.
 func flavours() []flavour {
 	all := []flavour{overImage, kernel, plainDir}

@@ -176,6 +176,10 @@ func (a *actor) try(o modelOp) (result string, err error) {
 	case "readlink":
 		result, err = os.Readlink(p)
 	case "truncate":
+		var st unix.Stat_t
+		if unix.Stat(p, &st) == nil && st.Size == o.off {
+			break // whether the times move then is the filesystem's choice (truncate(2))
+		}
 		err = unix.Truncate(p, o.off)
 	case "chmod":
 		err = unix.Chmod(p, o.mode)

@@ -63,7 +63,7 @@ func (v *View) create(dir overlay.NodeID, name string, c Caller, mk func(fd int,
 		return overlay.Attr{}, err
 	}
 	n := v.keep(upperNode(&st), d, name, st.Mode)
-	n.counted = true
+	n.counted = true // even after a takeover: it is new
 	d.listed(name, st.Mode)
 	return v.tell(v.attrOf(n, &st), nil)
 }

@@ -3,7 +3,6 @@ package writable
 import (
 	"fmt"
 	iofs "io/fs"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,12 +23,10 @@ type node struct {
 	lower overlay.NodeID
 	// redirected is of a directory of the lower under another name.
 	redirected bool
-	// lookups is how often the kernel was told of it and has not forgotten. It is
-	// exact only if counted: of a lower node the kernel may have been told before
-	// it was copied up, and of any by a server that has died.
-	lookups  uint64
-	counted  bool
-	lastTold int64 // Unix time, of one that is not counted
+	// lookups is how often the kernel was told of it and has not forgotten, if
+	// counted: not of what it was told by a server that has died.
+	lookups uint64
+	counted bool
 	// children counts the nodes whose parent this is.
 	children int
 	list     *listing // of a directory that is being read, or nil
@@ -128,7 +125,7 @@ func (v *View) keep(id overlay.NodeID, dir *node, name string, mode uint32) *nod
 	n := v.nodes[id]
 	if n == nil {
 		n = &node{id: id, mode: mode & unix.S_IFMT}
-		v.nodes[id] = n
+		v.add(n)
 	}
 	if !n.orphan {
 		v.move(n, dir, name)
@@ -175,28 +172,21 @@ func (v *View) release(n *node) {
 	}
 }
 
-// certain is for how many seconds after the kernel was told of a node a Forget
-// may still be of what it was told before.
-const certain = 10
-
 // Forget says that the kernel has forgotten n of the times that it was told of
 // a node.
 func (v *View) Forget(id overlay.NodeID, lookups uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	delete(v.gone, id)
 	n := v.nodes[id]
 	if n == nil {
+		if v.told.sub(id, lookups) {
+			delete(v.gone, id)
+		}
 		return
 	}
 	n.lookups -= min(n.lookups, lookups)
-	if !n.counted {
-		// The kernel gives back all at once when it drops an inode. If it was told
-		// again meanwhile, one that is kept for nothing does less harm than one
-		// that is missing.
-		if n.lastTold != 0 && time.Now().Unix()-n.lastTold < certain {
-			return
-		}
+	if !n.counted && n.orphan {
+		// Nobody can look up what has no name, so this was all.
 		n.lookups, n.counted = 0, true
 	}
 	v.release(n)
@@ -206,16 +196,22 @@ func (v *View) Forget(id overlay.NodeID, lookups uint64) {
 func (v *View) Told(id overlay.NodeID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.count(id)
+}
+
+func (v *View) count(id overlay.NodeID) {
 	if n := v.nodes[id]; n != nil {
-		n.told()
+		n.lookups++
+	} else if id&overlay.UpperNodes == 0 {
+		v.told.add(id)
 	}
 }
 
-func (n *node) told() {
-	n.lookups++
-	if !n.counted {
-		n.lastTold = time.Now().Unix()
-	}
+// add makes a new node known. The kernel may have been told of it while only
+// the lower had it.
+func (v *View) add(n *node) {
+	n.lookups, n.counted = v.told.take(n.id), !v.takenOver
+	v.nodes[n.id] = n
 }
 
 // known gives the node of a number that the upper may have: nil for one that

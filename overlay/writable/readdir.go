@@ -82,6 +82,9 @@ func (r *dirReader) lowerEntry(name string, a overlay.Attr, next uint64) bool {
 	}
 	if r.err == nil {
 		r.full = !r.emit(name, a, next)
+		if r.told && !r.full {
+			r.v.count(a.ID)
+		}
 	}
 	return r.err == nil && !r.full
 }
@@ -97,7 +100,7 @@ func (r *dirReader) upperEntry(name string, next uint64) bool {
 	}
 	r.full = !r.emit(name, a, next)
 	if r.told && !r.full {
-		n.told()
+		r.v.count(n.id)
 	}
 	r.v.release(n)
 	return !r.full

@@ -56,11 +56,17 @@ func (v *View) remove(dir overlay.NodeID, name string, isDir bool) error {
 		return err
 	}
 	if n == nil && !isDir {
-		v.gone[a.ID]++
+		v.lowerGone(a.ID)
 	} else if n != nil {
 		v.release(n)
 	}
 	return nil
+}
+
+// lowerGone says that a name of a file that only the lower has was deleted.
+func (v *View) lowerGone(id overlay.NodeID) {
+	v.gone[id]++
+	v.deleted = true
 }
 
 // removeName takes a name away, with a whiteout where the lower has it. What

@@ -165,7 +165,7 @@ func (v *View) rename(m *move, to overlay.Attr, exists bool) error {
 		v.orphaned(victim)
 		v.release(victim)
 	case exists && to.Mode&unix.S_IFMT != unix.S_IFDIR:
-		v.gone[to.ID]++
+		v.lowerGone(to.ID)
 	}
 	return nil
 }

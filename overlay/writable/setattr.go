@@ -95,8 +95,16 @@ func (v *View) truncate(n *node, size int64, drop bool) error {
 		return err
 	}
 	defer v.fds.put(f)
-	if err := unix.Ftruncate(f.fd, size); err != nil {
-		return writeError(err)
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return err
+	}
+	// To the same size nothing changes: the kernel, which keeps the times itself,
+	// has not moved them.
+	if st.Size != size {
+		if err := unix.Ftruncate(f.fd, size); err != nil {
+			return writeError(err)
+		}
 	}
 	if drop {
 		return dropPrivileges(f.fd, nil)

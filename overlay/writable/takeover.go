@@ -45,6 +45,8 @@ func (v *View) findIn(ctx context.Context, d *node) error {
 	}); err != nil {
 		return err
 	}
+	d.children++ // it stays known, though nobody else may need it
+	defer func() { d.children-- }()
 	for _, name := range names {
 		n, _, err := v.upperChild(d, name)
 		if err != nil {

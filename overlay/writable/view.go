@@ -30,8 +30,10 @@ type View struct {
 
 	mu        sync.Mutex
 	nodes     map[overlay.NodeID]*node  // of all that the upper has and that is known
+	told      lookups                   // of nodes that only the lower has
 	gone      map[overlay.NodeID]uint32 // of files that only the lower has: names deleted here
 	flights   map[overlay.NodeID]*flight
+	deleted   bool // names of lower files were deleted here
 	foundAll  bool // see findAll
 	root      *node
 	lists     []*node // those that have a listing
@@ -72,8 +74,8 @@ func (v *View) Lookup(dir overlay.NodeID, name string) (overlay.Attr, error) {
 
 // tell counts that the kernel is told of a node.
 func (v *View) tell(a overlay.Attr, err error) (overlay.Attr, error) {
-	if n := v.nodes[a.ID]; err == nil && n != nil {
-		n.told()
+	if err == nil {
+		v.count(a.ID)
 	}
 	return a, err
 }
@@ -118,7 +120,7 @@ func (v *View) lowerAttr(a overlay.Attr) (overlay.Attr, error) {
 		a.Nlink = 1
 		return a, nil
 	}
-	if a.Nlink > 1 && !(v.empty && len(v.gone) == 0) || v.takenOver {
+	if a.Nlink > 1 && (!v.empty || v.deleted) || v.takenOver {
 		links, err := v.visibleLinks(a.ID)
 		if err != nil {
 			return a, err
@@ -182,9 +184,7 @@ func (v *View) identify(d *node, p place, st *unix.Stat_t) (*node, error) {
 			return nil, err
 		}
 	}
-	// A file of the lower may have been told of before it was known here.
-	n.counted = id&overlay.UpperNodes != 0 && !v.takenOver
-	v.nodes[id] = n
+	v.add(n)
 	v.move(n, d, p.name)
 	return n, nil
 }

@@ -111,7 +111,10 @@ func allZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 func notes(found toc.Summary) []string {
 	var all []string
 	for _, n := range found.Notes {
-		all = append(all, fmt.Sprintf("%q: %s", n.Path, n.Text))
+		if n.Path != "" {
+			n.Text = fmt.Sprintf("%q: %s", n.Path, n.Text)
+		}
+		all = append(all, n.Text)
 	}
 	return all
 }

@@ -89,6 +89,19 @@ func (img *Image) Verified(ctx context.Context) error {
 	return img.proof.wait(ctx)
 }
 
+// Proven reports whether that is so already.
+func (img *Image) Proven() bool {
+	if img.proof == nil {
+		return true
+	}
+	select {
+	case <-img.proof.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Close lets go of all that the image has open. Nothing of it may be used
 // after that.
 func (img *Image) Close() error {

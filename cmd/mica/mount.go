@@ -99,6 +99,9 @@ func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image, dir string
 	if img == nil { // mounted there already
 		return m.tell("", abs)
 	}
+	if n, _ := show.total(); n > 0 && !m.quiet {
+		m.tellNotes(ctx, img)
+	}
 	summary := m.summary(img, show, start)
 	if m.foreground {
 		return m.serveImage(ctx, img, func() error { return m.tell(summary(), abs) })
@@ -195,6 +198,31 @@ func (m *mounter) note(text string) {
 		return
 	}
 	fmt.Fprintf(m.std.err, "mica: mount %s: %s\n", printable(m.image), printable(text))
+}
+
+// toldNotes is how many notes about the layers of an image are printed.
+const toldNotes = 3
+
+// tellNotes says what of an image that has just been indexed will not be seen.
+func (m *mounter) tellNotes(ctx context.Context, img *openImage) {
+	if !img.Proven() {
+		return // there are not all indexes yet
+	}
+	infos, err := img.infos(ctx)
+	if err != nil {
+		return // told when the image is used
+	}
+	n := 0
+	for i, info := range infos {
+		for _, note := range info.Notes {
+			if n++; n <= toldNotes {
+				m.note(fmt.Sprintf("layer %d: %s", i+1, note))
+			}
+		}
+	}
+	if n > toldNotes {
+		m.note(fmt.Sprintf("%d more such notes: mica layers --format json", n-toldNotes))
+	}
 }
 
 // serveImage mounts an image, which it closes, and serves it in this process

@@ -17,6 +17,8 @@ type bars struct {
 	pool *mpb.Progress
 	draw chan any
 	all  []*mpb.Bar // by layer
+	idle int        // updates since all was read
+	rest *mpb.Bar   // of what is to be done then
 }
 
 func (b *bars) update(_ time.Duration, layers []*layerProgress) {
@@ -31,6 +33,12 @@ func (b *bars) update(_ time.Duration, layers []*layerProgress) {
 				mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace), text(l.speed))))
 		}
 		b.all[i].SetCurrent(l.read.Load())
+	}
+	if sum := sumUp(layers); sum.done == sum.layers {
+		b.idle++
+	}
+	if b.rest == nil && time.Duration(b.idle)*refresh > showAfter {
+		b.rest = b.pool.AddSpinner(0, mpb.BarRemoveOnComplete(), mpb.AppendDecorators(decor.Name("putting it together", decor.WCSyncSpaceR)))
 	}
 	b.redraw()
 }
@@ -61,6 +69,9 @@ func (b *bars) close() {
 	for _, bar := range b.all {
 		bar.Abort(true)
 	}
+	if b.rest != nil {
+		b.rest.Abort(true)
+	}
 	b.redraw()
 	b.pool.Wait()
 }
@@ -84,7 +95,12 @@ func (s *lines) update(took time.Duration, layers []*layerProgress) {
 			fmt.Fprintf(s.w, "%s %s, %s, after %s\n", l.verbs.done(), l.name, size(l.size), seconds(done))
 		}
 	}
-	if took >= s.next {
+	switch {
+	case took < s.next:
+	case sum.done == sum.layers:
+		s.next = took + totalEvery
+		fmt.Fprintf(s.w, "all of %s is read, putting it together: %s so far\n", plural(sum.layers, "layer"), seconds(took))
+	default:
 		s.next = took + totalEvery
 		fmt.Fprintf(s.w, "%s: %d of %s, %s of %s (%d%%), %s/s\n", layers[0].verbs.doing(), sum.done, plural(sum.layers, "layer"),
 			size(sum.read), size(sum.size), 100*sum.read/max(sum.size, 1), size(int64(float64(sum.read)/took.Seconds())))

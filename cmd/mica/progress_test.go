@@ -60,7 +60,14 @@ func TestProgressPlainTotal(t *testing.T) {
 	for _, took := range []time.Duration{1, 9, 10, 11, 19, 21} {
 		s.update(took*time.Second, layers)
 	}
-	want := "indexing: 0 of 2 layers, 100MB of 400MB (25%), 10MB/s\nindexing: 0 of 2 layers, 100MB of 400MB (25%), 4.76MB/s\n"
+	for _, l := range layers {
+		l.read.Store(l.size)
+		l.done.Store(1)
+	}
+	s.ended[layers[0]], s.ended[layers[1]] = true, true // said before
+	s.update(33*time.Second, layers)
+	want := "indexing: 0 of 2 layers, 100MB of 400MB (25%), 10MB/s\nindexing: 0 of 2 layers, 100MB of 400MB (25%), 4.76MB/s\n" +
+		"all of 2 layers is read, putting it together: 33s so far\n"
 	if got := out.String(); got != want {
 		t.Errorf("lines about the whole\n%swant\n%s", got, want)
 	}

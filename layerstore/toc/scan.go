@@ -195,8 +195,11 @@ func (s *scanner) readInner(b *block) error {
 func (s *scanner) readMeta(buf *[]byte, limit int64) error {
 	*buf = (*buf)[:0]
 	size, ok := parseNumber(s.blk.size())
-	if !ok || size < 0 || size > limit {
-		return s.fail(fmt.Errorf("header of type %q whose size is not in [0, %d]", s.blk.flag(), limit))
+	if !ok || size < 0 {
+		return s.fail(fmt.Errorf("header of type %q with a size that is no number", s.blk.flag()))
+	}
+	if size > limit {
+		return s.fail(fmt.Errorf("header of type %q with %d bytes for the next entry: at most %d are read", s.blk.flag(), size, limit))
 	}
 	for left := int(size); left > 0; {
 		// In parts, so that memory is taken for what is there only.

@@ -10,9 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Store is a directory with indexes and trees, shared by any number of
@@ -160,42 +157,3 @@ func (s *Store) mkdir(dir string) error {
 	}
 	return err
 }
-
-// lock takes the lock of a cache file and gives what lets it go. The lock is
-// a flock, which the kernel lets go with the process.
-func (s *Store) lock(ctx context.Context, path string) (func(), error) {
-	dir := filepath.Join(s.root, "locks")
-	if err := s.mkdir(dir); err != nil {
-		return nil, err
-	}
-	// By the path inside of the store, which may be reached by several names.
-	name, err := filepath.Rel(s.root, path)
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256([]byte(name))
-	f, err := os.OpenFile(filepath.Join(dir, hex.EncodeToString(sum[:16])), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		// Not the waiting form, which a cancelled context could not end.
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if err != unix.EWOULDBLOCK && err != unix.EINTR {
-			f.Close()
-			return nil, &os.PathError{Op: "flock", Path: f.Name(), Err: err}
-		}
-		select {
-		case <-time.After(lockPoll):
-		case <-ctx.Done():
-			f.Close()
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// lockPoll is how often a lock that another process holds is tried.
-const lockPoll = 10 * time.Millisecond

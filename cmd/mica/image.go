@@ -31,8 +31,12 @@ type imageFlags struct {
 
 func (f *imageFlags) add(flags *pflag.FlagSet) {
 	f.addRoot(flags)
-	flags.StringVar(&f.platform, "platform", "", "take `OS/ARCH` or OS/ARCH/VARIANT out of an image that has several (default this machine's)")
+	f.addPlatform(flags)
 	addChoice(flags, &f.progress, "progress", "how indexing is shown", "auto", "tty", "plain", "json", "none")
+}
+
+func (f *imageFlags) addPlatform(flags *pflag.FlagSet) {
+	flags.StringVar(&f.platform, "platform", "", "take `OS/ARCH` or OS/ARCH/VARIANT out of an image that has several (default this machine's)")
 }
 
 func (f *imageFlags) addRoot(flags *pflag.FlagSet) {
@@ -89,7 +93,7 @@ func (f *imageFlags) open(ctx context.Context, ref string, show *progress) (*ope
 
 // resolve finds an IMAGE without looking at its layers.
 func (f *imageFlags) resolve(ctx context.Context, store *layerstore.Store, ref string, show *progress) (*transport.Image, error) {
-	meta, err := transport.Open(ctx, ref, f.transportOptions(store, show))
+	meta, err := f.openNamed(ctx, store, ref, show)
 	if err != nil {
 		return nil, &argError{ref, storeError(store, err)}
 	}

@@ -15,7 +15,8 @@ unpacking it, without a daemon, without being root. ls, grep and scanners then
 read it like any other directory; only what they read is ever decompressed.
 
 An IMAGE is a path to an OCI layout or to an archive that docker, podman or
-skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
+skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several; or the name
+of one that mica load has taken into the store.`,
 		Example: `  mica demo                                # an image to try, made on the spot
   mica mount debian.tar m && ls m/etc      # docker save's output, mounted in place
   mica ls oci:/srv/images:web /usr/bin     # no mount needed`,
@@ -69,6 +70,13 @@ skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several.`,
 			newWaste(std),
 			newVerify(std),
 			newIndex(std),
+		}},
+		{"Images of the store:", []*cobra.Command{
+			newImages(std),
+			newLoad(std),
+			newTag(std),
+			newUntag(std),
+			newRmi(std),
 		}},
 		{"About mica:", []*cobra.Command{
 			newDemo(std),

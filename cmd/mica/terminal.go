@@ -9,7 +9,7 @@ import (
 )
 
 // isTerminal reports whether what is written to w is seen by a person at once.
-func isTerminal(w io.Writer) bool {
+func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

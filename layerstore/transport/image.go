@@ -21,13 +21,25 @@ type Options struct {
 	// it gives is closed with the image if it is an io.Closer. With nil such
 	// archives are refused.
 	Expand func(ctx context.Context, src blob.Source) (blob.Source, error)
+	// Named finds what is neither a path nor begins with the name of a form, or
+	// begins with docker:// or registry:, which is left out then: an image by
+	// name. [iofs.ErrNotExist] is that there is none. With nil there never is.
+	Named func(ctx context.Context, name string) (Found, error)
+}
+
+// Found is where an image lies that was asked for by name.
+type Found struct {
+	Layout string // a directory, an OCI image layout
+	Digest digest.Digest
+	Name   string // in full, without the digest; "" has none
 }
 
 // An Image is an image on this machine whose parts can be read. Close it when
 // none of its blobs is read any more.
 type Image struct {
-	Name   string // for people: "debian:12", or what was typed
-	Source string // in full, and a reference again: "oci:/srv/oci:3.21@sha256:…"
+	Name   string   // for people: "debian:12", or what was typed
+	Source string   // in full, and a reference again: "oci:/srv/oci:3.21@sha256:…"
+	Names  []string // all that it has where it lies, as stored: tags, or full names
 
 	// Manifest and RawManifest are zero where the format has none: docker
 	// archives without an index.json, and rootfs.
@@ -75,7 +87,7 @@ func Open(ctx context.Context, ref string, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := locate(ref)
+	at, err := locateNamed(ctx, ref, o)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +125,7 @@ func openFrom(ctx context.Context, f form, at location, want platform) (*Image, 
 		return nil, err
 	}
 	img.Name, img.Source = at.names(chosen, img)
+	img.Names = chosen.names
 	img.form = f
 	return img, nil
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -18,6 +20,8 @@ type location struct {
 	scheme string // "oci", "oci-archive", "docker-archive", "dir", "rootfs"; "" is recognised by content
 	path   string
 	sel    selector
+	named  bool   // it is no path, so that it can only be a name
+	stored string // the full name, of what was found by name
 }
 
 // A selector says which image of several is meant. Zero is the only one.
@@ -57,6 +61,7 @@ func locate(ref string) (location, error) {
 	}
 	if err != nil {
 		if at.scheme == "" && !looksLikePath(rest) {
+			at.named = true
 			return at, noSuchName(ref)
 		}
 		return at, at.pathError(err)
@@ -64,6 +69,34 @@ func locate(ref string) (location, error) {
 	at.path = path
 	at.sel, err = parseSelector(ref, tail)
 	return at, err
+}
+
+// registrySchemes are those of remoteSchemes that stand before a name.
+var registrySchemes = []string{"docker://", "registry:"}
+
+// locateNamed is locate, for images by name too.
+func locateNamed(ctx context.Context, ref string, o Options) (location, error) {
+	if o.Named == nil {
+		return locate(ref)
+	}
+	name, at, err := ref, location{named: true}, error(nil)
+	for _, scheme := range registrySchemes {
+		name = strings.TrimPrefix(name, scheme)
+	}
+	if name == ref {
+		at, err = locate(ref)
+	}
+	if !at.named {
+		return at, err
+	}
+	found, nerr := o.Named(ctx, name)
+	if errors.Is(nerr, iofs.ErrNotExist) && err != nil {
+		return at, err
+	}
+	if nerr != nil {
+		return at, nerr
+	}
+	return location{typed: ref, scheme: "oci", path: found.Layout, sel: selector{digest: found.Digest}, stored: found.Name}, nil
 }
 
 func looksLikePath(s string) bool {
@@ -131,6 +164,9 @@ func (at location) names(e entry, img *Image) (name, source string) {
 	abs, err := filepath.Abs(at.path)
 	if err != nil {
 		abs = at.path
+	}
+	if full, err := reference.ParseNormalizedNamed(at.stored); err == nil && at.stored != "" {
+		return familiar(full), full.String() + "@" + img.Manifest.Digest.String()
 	}
 	source = e.scheme + ":" + abs
 	if e.scheme == "rootfs" || e.scheme == "dir" {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"mica/layerstore/blob"
@@ -151,4 +152,17 @@ func readAll(src *source, object string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", object, err)
 	}
 	return b, nil
+}
+
+// OpenBlob opens a blob in a file of its own, as a layout in a directory has it.
+func OpenBlob(path string, d digest.Digest) (interface {
+	blob.Source
+	io.Closer
+}, error) {
+	src, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	src.id = d.String()
+	return src, nil
 }

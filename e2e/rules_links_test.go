@@ -141,6 +141,22 @@ func linkRules() []rule {
 					g.failf("nlink %d, want 1 or 4", n)
 				}
 			}},
+		// rename/24 of pjdfstest.
+		{about: "4.10 the count of a new directory follows those in it", layers: one(dir("low")),
+			do: func(g *ground) {
+				var counts []uint64
+				count := func(err error, what string) {
+					g.ok(err, "%s", what)
+					counts = append(counts, uint64(g.lstat("a").Nlink), uint64(g.lstat("b").Nlink))
+				}
+				g.ok(unix.Mkdir(g.p("a"), 0o755), "mkdir a")
+				count(unix.Mkdir(g.p("b"), 0o755), "mkdir b")
+				count(unix.Mkdir(g.p("a/d"), 0o755), "mkdir a/d")
+				count(unix.Rename(g.p("a/d"), g.p("b/d")), "rename a/d")
+				count(unix.Rename(g.p("low"), g.p("a/low")), "rename low")
+				count(unix.Rmdir(g.p("b/d")), "rmdir b/d")
+				g.eq("counts of a and b", counts, []uint64{2, 2, 3, 2, 2, 3, 3, 3, 3, 2})
+			}},
 		{about: "4.12 a file handle never opens another file", layers: one(file("a", "text")),
 			do: func(g *ground) {
 				handle, mount, err := unix.NameToHandleAt(unix.AT_FDCWD, g.p("a"), 0)

@@ -259,11 +259,10 @@ func (v *View) attrOf(n *node, st *unix.Stat_t) overlay.Attr {
 		Atime: timeOf(st.Atim), Mtime: timeOf(st.Mtim), Ctime: timeOf(st.Ctim),
 	}
 	switch {
-	case n.isDir():
+	case n.isDir() && n.orphan:
+		a.Nlink = 0
+	case n.isDir() && n.lower != 0:
 		a.Nlink = 1 // as overlayfs has it: nobody counts the directories of a merged one
-		if n.orphan {
-			a.Nlink = 0
-		}
 	case n.orphan:
 		a.Nlink-- // the name in the work directory
 	}

@@ -1,0 +1,166 @@
+package dirs
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"mica/layerstore/toc"
+	"mica/overlay"
+	"mica/overlay/ondisk"
+)
+
+// A disk is a layer that is a directory on disk.
+type disk struct {
+	u     *Union
+	index int
+	name  string // for messages
+	fd    int    // of its root
+	marks ondisk.Marks
+	// numbered says that entries have the numbers that stat(2) has.
+	numbered bool
+}
+
+// A diskDir is a folder of a disk. It is opened when it is used, and may be
+// closed at any time.
+type diskDir struct {
+	disk    *disk
+	parent  *diskDir // nil for the root of the layer
+	name    string
+	dev     uint64
+	opacity ondisk.Opacity
+}
+
+var _ folder = (*diskDir)(nil)
+
+// dirFlags open a directory to find names in it, which needs no right to read it.
+const dirFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+
+func (d *diskDir) level() int { return d.disk.index }
+
+// fail says in which layer an error has happened.
+func (d *diskDir) fail(name string, err error) error {
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return fmt.Errorf("layer %s: %s: %w", d.disk.name, name, err)
+}
+
+// with calls use with the directory open.
+func (d *diskDir) with(use func(fd int) error) error {
+	if d.parent == nil {
+		return use(d.disk.fd)
+	}
+	cache := &d.disk.u.folders
+	f := cache.Get(d)
+	if f == nil {
+		err := d.parent.with(func(fd int) error {
+			fd, err := unix.Openat(fd, d.name, dirFlags, 0)
+			if err == nil {
+				f = cache.Add(d, fd)
+			}
+			return err
+		})
+		if err != nil {
+			return d.fail(d.name, err)
+		}
+	}
+	defer cache.Put(f)
+	return use(f.FD)
+}
+
+func (d *diskDir) stat(name string) (a overlay.Attr, whiteout bool, err error) {
+	err = d.with(func(fd int) error {
+		var st unix.Stat_t
+		if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return d.fail(name, err)
+		}
+		if whiteout, err = d.disk.marks.Whiteout(d.opacity, fd, name, &st); whiteout || err != nil {
+			return d.fail(name, err)
+		}
+		a = attrOf(d.disk.u.numbers.of(st.Dev, st.Ino), &st)
+		return nil
+	})
+	return a, whiteout, err
+}
+
+func attrOf(id overlay.NodeID, st *unix.Stat_t) overlay.Attr {
+	a := overlay.Attr{
+		ID: id, Mode: st.Mode, Nlink: uint32(st.Nlink), UID: st.Uid, GID: st.Gid, Size: st.Size, Blocks: st.Blocks,
+		Atime: timeOf(st.Atim), Mtime: timeOf(st.Mtim), Ctime: timeOf(st.Ctim),
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		a.Nlink = 1 // as overlayfs has it: nobody counts the directories of a merged one
+	}
+	major, minor := unix.Major(st.Rdev), unix.Minor(st.Rdev)
+	a.Rdev = minor&0xff | major&0xfff<<8 | (minor&0xfff00)<<12
+	return a
+}
+
+func timeOf(ts unix.Timespec) toc.Time { return toc.Time{Sec: ts.Sec, Nsec: uint32(ts.Nsec)} }
+
+func (d *diskDir) each(emit func(entry) error) error {
+	return d.with(func(fd int) error {
+		var failed error
+		err := ondisk.Scan(fd, func(e ondisk.Entry) bool {
+			failed = d.eachOf(e, emit)
+			return failed == nil
+		})
+		if failed != nil {
+			return failed
+		}
+		return d.fail(d.name, err)
+	})
+}
+
+// eachOf emits one name. It asks for more than the entry says only where that
+// may be a whiteout, or does not say enough.
+func (d *diskDir) eachOf(e ondisk.Entry, emit func(entry) error) error {
+	maybe := e.Type == unix.S_IFCHR || e.Type == unix.S_IFREG && d.opacity == ondisk.XWhiteouts
+	if d.disk.numbered && e.Type != 0 && !maybe {
+		return emit(entry{name: e.Name, kind: e.Type, id: d.disk.u.numbers.of(d.dev, e.Ino)})
+	}
+	a, whiteout, err := d.stat(e.Name)
+	if errors.Is(err, unix.ENOENT) {
+		return nil // it was there a moment ago
+	}
+	if err != nil {
+		return err
+	}
+	return emit(entry{name: e.Name, kind: a.Mode & unix.S_IFMT, whiteout: whiteout, id: a.ID})
+}
+
+func (d *diskDir) sub(name string) (folder, merging, error) {
+	s := &diskDir{disk: d.disk, parent: d, name: name}
+	m, err := s.enter()
+	return s, m, err
+}
+
+// enter reads what a directory says of itself.
+func (d *diskDir) enter() (m merging, err error) {
+	err = d.with(func(fd int) error {
+		var st unix.Stat_t
+		if err := unix.Fstatat(fd, ".", &st, 0); err != nil {
+			return d.fail(d.name, err)
+		}
+		d.dev = st.Dev
+		var err error
+		if d.opacity, err = d.disk.marks.Opacity(fd, "."); err != nil {
+			return d.fail(d.name, err)
+		}
+		m.opaque = d.opacity == ondisk.Opaque
+		if d.parent == nil || m.opaque || d.disk.bottom() {
+			return nil
+		}
+		m.redirect, err = d.disk.marks.Redirect(fd, ".")
+		return d.fail(d.name, err)
+	})
+	return m, err
+}
+
+func (l *disk) bottom() bool { return l.index == len(l.u.roots)-1 }
+
+func (d *diskDir) file(name string, id overlay.NodeID) file {
+	return &diskFile{dir: d, name: name, id: id}
+}

@@ -64,7 +64,7 @@ fuzz:
 soak:
 	CGO_ENABLED=1 go test -race -count=20 -timeout 2h ./fs ./layerstore/... ./overlay
 	MICA_TEST_HISTORIES=2000 go test -count=10 -timeout 2h ./e2e
-	MICA_TEST_KILLS=1000 go test -count=1 -run TestKills -v ./e2e
+	MICA_TEST_KILLS=1000 go test -count=1 -run "TestKills|TestTakeover" -v ./e2e
 	MICA_TEST_MODEL_TIME=10m go test -count=1 -timeout 2h -run 'TestModel$$' -v ./e2e
 	MICA_TEST_CRASHES=300 go test -count=1 -timeout 2h -run TestCrashes -v ./e2e
 

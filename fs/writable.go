@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"errors"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -31,7 +30,7 @@ func writableOptions(o *fuse.MountOptions) {
 
 // caller is who asks for something to be made.
 func caller(in *fuse.InHeader, umask uint32) writable.Caller {
-	return writable.Caller{UID: in.Uid, GID: in.Gid, Umask: umask & 0o777, Again: in.Unique&resent != 0}
+	return writable.Caller{UID: in.Uid, GID: in.Gid, Umask: umask & 0o777, Request: in.Unique &^ resent, Again: in.Unique&resent != 0}
 }
 
 // resent is set in the number of a request that the kernel sends again
@@ -205,15 +204,11 @@ func (h *writableHandlers) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fu
 }
 
 func (h *writableHandlers) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, value []byte) fuse.Status {
-	return h.done(&in.InHeader, "setxattr", h.w.SetXattr(node(&in.InHeader), name, value, in.Flags))
+	return h.done(&in.InHeader, "setxattr", h.w.SetXattr(node(&in.InHeader), name, value, in.Flags, caller(&in.InHeader, 0)))
 }
 
 func (h *writableHandlers) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	err := h.w.RemoveXattr(node(in), name)
-	if errors.Is(err, overlay.ErrNoXattr) && in.Unique&resent != 0 {
-		err = nil // a server that has died has done it
-	}
-	return h.done(in, "removexattr", err)
+	return h.done(in, "removexattr", h.w.RemoveXattr(node(in), name, caller(in, 0)))
 }
 
 // StatFs tells of the file system that the upper is on.

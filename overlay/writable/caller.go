@@ -8,12 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Caller is who has a file made.
+// A Caller is who asks for a change.
 type Caller struct {
 	UID, GID uint32
 	// Umask is taken from the mode where the directory has no default ACL, as
 	// the file system of the upper does it.
 	Umask uint32
+	// Request is the kernel's number of the request.
+	Request uint64
 	// Again says that a server which has died may have done this already: that
 	// it is done is no error then. The kernel has looked before it asked, and
 	// holds the directories locked.

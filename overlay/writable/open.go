@@ -249,12 +249,6 @@ func emptyDir(dir int) (bool, error) {
 	return empty, err
 }
 
-// What the state file holds: 8 bytes of seed, then an exchange (see rename.go).
-const (
-	seedOffset     = 0
-	exchangeOffset = 8
-)
-
 // seedOf gives what names are hashed with: random, and the same for all servers
 // of a mount.
 func seedOf(state int) (uint64, error) {

@@ -74,14 +74,30 @@ func listXattrs(path string) ([]byte, error) {
 }
 
 // SetXattr sets an attribute; flags are those of setxattr(2).
-func (v *View) SetXattr(id overlay.NodeID, name string, value []byte, flags uint32) error {
+func (v *View) SetXattr(id overlay.NodeID, name string, value []byte, flags uint32, c Caller) error {
+	if flags&unix.XATTR_CREATE != 0 {
+		if v.begun(c) {
+			flags = 0
+		} else if _, err := v.Xattr(id, name); err == nil {
+			return unix.EEXIST // and nothing is copied up
+		} else if err := v.begin(c); err != nil {
+			return err
+		}
+	}
 	return v.changeXattr(id, func(path string) error { return unix.Lsetxattr(path, v.kind.stored(name), value, int(flags)) })
 }
 
 // RemoveXattr removes an attribute, [overlay.ErrNoXattr] if there is none.
-func (v *View) RemoveXattr(id overlay.NodeID, name string) error {
+func (v *View) RemoveXattr(id overlay.NodeID, name string, c Caller) error {
+	begun := v.begun(c)
 	if _, err := v.Xattr(id, name); err != nil {
+		if begun && err == overlay.ErrNoXattr {
+			err = nil
+		}
 		return err // and nothing is copied up
+	}
+	if err := v.begin(c); err != nil {
+		return err
 	}
 	return v.changeXattr(id, func(path string) error { return unix.Lremovexattr(path, v.kind.stored(name)) })
 }

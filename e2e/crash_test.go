@@ -174,9 +174,11 @@ func storm(root string, ops []modelOp, stop *atomic.Bool) (done []outcome) {
 			break
 		}
 		result := a.do(o)
+		// Of pages that it could not send any more the kernel has EIO, or tells
+		// nothing: who does not ask for an fsync has to look.
 		var st unix.Statfs_t
-		if result == unix.ErrnoName(unix.EIO) && unix.Statfs(root, &st) == unix.ENOTCONN {
-			result = lost[0] // so the kernel has it of pages that it could not write
+		if (o.kind == "save" || result == unix.ErrnoName(unix.EIO)) && unix.Statfs(root, &st) == unix.ENOTCONN {
+			result = lost[0]
 		}
 		done = append(done, outcome{o, result})
 		if slices.Contains(lost, result) {

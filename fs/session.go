@@ -27,7 +27,7 @@ const (
 	// maxPayload is what a request or a reply has besides maxRead: headers, or
 	// an extended attribute's 64 KiB.
 	maxPayload = 72 << 10
-	// usualRequest is as long as any request that wants a reply.
+	// usualRequest is as long as any request that wants a reply and is no WRITE.
 	usualRequest = 16 << 10
 	// rootAlias stands for the root in a LOOKUP. go-fuse answers for itself
 	// when the root is asked for ".go-fuse-epoll-hack", which would make a file
@@ -240,8 +240,13 @@ func (s *session) loop() error {
 	// A thread that waits for a request may be given one though its process has
 	// just been killed. Such a thread cannot page in its buffer any more, and
 	// the kernel would answer the request with EIO itself rather than keep it
-	// for the next server. So the part that requests use, of a few KiB, is there.
-	clear(l.in[:usualRequest])
+	// for the next server. So the part that requests use is there: a few KiB, and
+	// all of it where there are writes.
+	if s.writable == nil {
+		clear(l.in[:usualRequest])
+	} else {
+		clear(l.in)
+	}
 	for {
 		req, err := s.read(l.in)
 		if err == syscall.ENODEV || err == syscall.ECONNABORTED {

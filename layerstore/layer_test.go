@@ -321,6 +321,33 @@ func TestIndexSize(t *testing.T) {
 	}
 }
 
+// What an index keeps of a zstd stream that repeats itself is bounded.
+func TestIndexBound(t *testing.T) {
+	noise := make([]byte, 3<<20)
+	r := rand.New(rand.NewPCG(5, 6))
+	for i := range noise {
+		noise[i] = byte(r.Uint32())
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	w.WriteHeader(&tar.Header{Name: "f", Mode: 0o644, Size: int64(25 * len(noise))})
+	w.Write(bytes.Repeat(noise, 25))
+	w.Close()
+	enc, err := zstd.NewWriter(nil, zstd.WithWindowSize(4<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := source(enc.EncodeAll(b.Bytes(), nil))
+	defer func(n int64) { maxZstdState = n }(maxZstdState)
+	for _, bound := range []int64{0, maxZstdState} {
+		maxZstdState = bound
+		err := Open(t.TempDir()).EnsureIndex(t.Context(), Spec{Blob: src})
+		if refused := errors.Is(err, errEntangled); refused != (bound == 0) || err != nil && !refused {
+			t.Errorf("at most the blob's %d bytes and %d more: %v", src.Size(), bound, err)
+		}
+	}
+}
+
 // An archive that is compressed as a whole is decoded once: the layers in it
 // have their indexes then, and read right.
 func TestExpand(t *testing.T) {

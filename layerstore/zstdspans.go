@@ -2,6 +2,7 @@ package layerstore
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"mica/layerstore/unzstd"
@@ -18,16 +19,28 @@ const (
 	zstdWindow = 128 << 20
 )
 
+// maxZstdState bounds what the points of a layer keep, besides as many bytes as
+// the blob has. A stream can be made so that a blob of 100 MB has points of
+// gigabytes: to unpack it would not take more. It is a variable for tests.
+var maxZstdState int64 = 256 << 20
+
+var errEntangled = errors.New("zstd: the parts of the stream refer to one another so much that its index would be longer than the layer; compress it without --long")
+
 // unzstd sends the contents of a zstd blob and puts its spans into the index.
 func (p *pass) unzstd(ctx context.Context, src io.Reader, to *fanout) error {
 	var starts []int64 // of spans that begin in what was read last
 	var failed error
+	room := maxZstdState + p.src.Size()
 	dec := unzstd.NewReader(src, unzstd.Options{
 		Spacing:   zstdSpacing,
 		MaxWindow: zstdWindow,
 		OnStart:   func(out int64) { starts = append(starts, out) },
 		OnPoint: func(pt unzstd.Point) {
-			if err := p.w.AddZstdPoint(pt); err != nil {
+			err := p.w.AddZstdPoint(pt)
+			if room -= int64(len(pt.State)); room < 0 {
+				err = errEntangled
+			}
+			if err != nil {
 				failed = err
 			}
 		},

@@ -34,7 +34,7 @@ func (r *Reader) block() error {
 	}
 	b = b[3:]
 
-	if r.points.due(out) {
+	if r.points.dueBlock(in, out, h.window) {
 		r.points.beginBlock(in, blockState{window: h.window, left: r.frame.left, summed: r.frame.summed, reps: r.reps}, h)
 	}
 	if h.pos+h.room() > len(h.ring) {

@@ -6,9 +6,10 @@ package unzstd
 // as it is not overwritten.
 type history struct {
 	ring []byte
-	pos  int   // of the next byte of output
-	end  int   // where the generation before ends
-	base int64 // offset in the uncompressed stream of ring[0], in the current generation
+	file *ringFile // that ring lies in; nil is the heap
+	pos  int       // of the next byte of output
+	end  int       // where the generation before ends
+	base int64     // offset in the uncompressed stream of ring[0], in the current generation
 	// start is the offset in the uncompressed stream before which no match may
 	// reach.
 	start  int64
@@ -31,7 +32,10 @@ func (h *history) maxBlock() int { return min(h.window, maxBlock) }
 func (h *history) reset(window int, out int64) {
 	h.window = window
 	if need := window + 2*h.room() + min(window, spare); len(h.ring) < need {
-		h.ring = make([]byte, need)
+		if h.file != nil {
+			h.file.close()
+		}
+		h.ring, h.file = newRing(need)
 	}
 	h.pos, h.end, h.base, h.start = 0, 0, out, out
 }

@@ -29,6 +29,7 @@ type marker struct {
 	onStart func(int64)
 	onPoint func(Point)
 	last    int64 // Out of the last Point that has output
+	room    int64 // bytes of State that may yet come before Points lie further apart
 
 	// open is a Point that is not told yet.
 	open      Point
@@ -50,6 +51,21 @@ type marker struct {
 // due says whether output that has come to offset out wants a Point.
 func (m *marker) due(out int64) bool {
 	return m.spacing > 0 && out-m.last >= m.spacing && !(m.isOpen && m.open.Out == out)
+}
+
+const (
+	// A stream may be made so that each Point needs all of the window, though
+	// nearly nothing of the stream lies between them. Where States come to more
+	// than freeState and a part of the stream, Points lie further apart.
+	freeState  = 16 << 20
+	stateShare = 16 // of the bytes of the stream; of ordinary layers it is a hundredth
+	stretch    = 4  // times the spacing at most
+)
+
+// dueBlock is due for a Point at a block, at offset in of the stream. A longer
+// span needs more of a window that is as long.
+func (m *marker) dueBlock(in, out int64, window int) bool {
+	return m.due(out) && (m.room+in/stateShare >= 0 || int64(window) > m.spacing || out-m.last >= stretch*m.spacing)
 }
 
 // beginFrame opens a Point at a frame's start.
@@ -147,6 +163,7 @@ func (m *marker) finish(h *history) {
 	if m.isOpen && m.open.Kind == AtBlock && m.hasOutput {
 		m.harvest(h, m.open.Out)
 		m.open.State = m.packer.pack(&m.state)
+		m.room -= int64(len(m.open.State))
 		m.onPoint(m.open)
 	}
 	m.isOpen = false

@@ -3,6 +3,7 @@ package unzstd
 import (
 	"fmt"
 	"io"
+	"runtime"
 )
 
 // defaultWindow is what Options.MaxWindow is if not said, in bytes. It suits all
@@ -14,7 +15,9 @@ const defaultWindow = 16 << 20
 type Options struct {
 	// Spacing is the wanted distance of Points in bytes of output; 0 means none. A
 	// Point is put at the first start of a block or frame that is Spacing past the
-	// one before; a block gives at most 128 KiB.
+	// one before; a block gives at most 128 KiB. Where States would come to more
+	// than a part of the stream it is up to four times Spacing, as far as the window
+	// is shorter.
 	Spacing int64
 	// OnStart, if not nil, is called as soon as there is output after a Point,
 	// before Read gives any of it, with its Out.
@@ -26,7 +29,8 @@ type Options struct {
 	OnPoint func(Point)
 	// MaxWindow bounds the window of a frame in bytes; a larger one is a
 	// *WindowError. 0 means 16 MiB; more than 128 MiB is taken as that. A Reader's
-	// memory is about a window, and one more for a Point that refers to all of it.
+	// memory is about a window, which lies in a temporary file where it is large,
+	// and what a Point refers to, at most Spacing bytes, three times.
 	MaxWindow int64
 }
 
@@ -90,7 +94,7 @@ func (r *Reader) Reset(src io.Reader, o Options) {
 	r.reset()
 	r.in.reset(src, 0)
 	r.points.spacing, r.points.onStart, r.points.onPoint = o.Spacing, o.OnStart, o.OnPoint
-	r.points.last = -o.Spacing
+	r.points.last, r.points.room = -o.Spacing, freeState
 	r.maxWindow = min(o.MaxWindow, maxWindow)
 	if o.MaxWindow == 0 {
 		r.maxWindow = defaultWindow
@@ -154,6 +158,7 @@ func (r *Reader) reset() {
 
 // Read gives output. Unless there is an error, p is filled.
 func (r *Reader) Read(p []byte) (int, error) {
+	defer runtime.KeepAlive(r) // the ring may be outside of the heap
 	n := 0
 	for n < len(p) {
 		if len(r.ready) > 0 {

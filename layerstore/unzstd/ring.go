@@ -1,0 +1,69 @@
+package unzstd
+
+import (
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// largeRing is how long a ring is, in bytes, before it lies in a file: what
+// zstd makes unless it is told to have a long window is below.
+const largeRing = 32 << 20
+
+// A ringFile is a ring in a file without a name, mapped into memory: so windows
+// of 128 MiB take no more memory than there is for them.
+type ringFile struct {
+	data    []byte
+	cleanup runtime.Cleanup
+}
+
+// newRing gives n bytes, on the heap if file is nil. They can be used as long as
+// file is referred to, and until it is closed.
+func newRing(n int) (ring []byte, file *ringFile) {
+	if n >= largeRing {
+		if data := mapScratch(n); data != nil {
+			f := &ringFile{data: data}
+			f.cleanup = runtime.AddCleanup(f, unmapRing, data)
+			return data, f
+		}
+	}
+	return make([]byte, n), nil
+}
+
+func (f *ringFile) close() {
+	f.cleanup.Stop()
+	unmapRing(f.data)
+}
+
+// unmapRing fails for nothing but what is no mapping.
+func unmapRing(data []byte) { _ = unix.Munmap(data) }
+
+// mapScratch gives n bytes of a new file, or nil where there is no place for it.
+// /tmp is memory on many machines, and so the second choice.
+func mapScratch(n int) []byte {
+	for _, dir := range []string{os.Getenv("TMPDIR"), "/var/tmp", "/tmp"} {
+		if dir == "" {
+			continue
+		}
+		fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			continue
+		}
+		data, err := mapFile(fd, n)
+		_ = unix.Close(fd) // nothing was written through it
+		if err == nil {
+			return data
+		}
+	}
+	return nil
+}
+
+// mapFile maps n bytes of an empty file. They are all there before they are
+// written to: to find the disk full then would be a signal.
+func mapFile(fd, n int) ([]byte, error) {
+	if err := unix.Fallocate(fd, 0, 0, int64(n)); err != nil {
+		return nil, err
+	}
+	return unix.Mmap(fd, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+}

@@ -32,6 +32,7 @@ test:
 	@.ci/need 'mounting as an ordinary user' fuse3
 	@.ci/need 'images by other hands, and what they unpack to' umoci skopeo busybox-static attr acl
 	@.ci/need 'images by other builders' buildah podman runc
+	@.ci/need 'a registry to pull from' docker-registry
 	@.ci/need 'streams by other compressors' zstd pigz isal
 	@.ci/fuse
 	@$(MAKE) --no-print-directory lint unit e2e

@@ -17,7 +17,7 @@ import (
 // may says which of mica's packages each package may import: one direction
 // only, so that each can be read, tested and replaced without those above it.
 var may = map[string][]string{
-	"cmd/mica":             {"fs", "overlay/writable", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
+	"cmd/mica":             {"fs", "overlay/writable", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
 	"fs":                   {"overlay/writable", "overlay", "layerstore/blob"}, // of blob its error alone, which becomes an errno
 	"overlay/writable":     {"overlay", "layerstore/toc"},                      // of toc the time alone
 	"overlay/dirs":         {"overlay/ondisk", "overlay", "layerstore/toc"},    // of toc the time alone
@@ -27,6 +27,7 @@ var may = map[string][]string{
 	"overlay":              {"layerstore", "layerstore/toc", "layerstore/blob"},
 	"layerstore/images":    {"layerstore", "layerstore/transport", "layerstore/blob"},
 	"layerstore":           {"layerstore/toc", "layerstore/blob", "layerstore/inflate", "layerstore/unzstd"},
+	"layerstore/registry":  {},
 	"layerstore/transport": {"layerstore/blob"},
 	"layerstore/blob":      {"layerstore/toc", "layerstore/inflate", "layerstore/unzstd"},
 	"layerstore/toc":       {"layerstore/inflate", "layerstore/unzstd"},
@@ -59,6 +60,7 @@ var direct = []string{
 	"github.com/spf13/cobra",                           // the command line
 	"github.com/spf13/pflag",                           // its flags
 	"github.com/vbauerster/mpb/v8",                     // progress bars on a terminal
+	"oras.land/oras-go/v2",                             // registries: tokens, credentials, retries
 	"golang.org/x/sync",                                // errgroup
 	"golang.org/x/sys",                                 // system calls
 	"golang.org/x/term",                                // is it a terminal

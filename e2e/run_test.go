@@ -163,6 +163,7 @@ func hostEnv(dir string) []string {
 		"XDG_RUNTIME_DIR=" + filepath.Join(dir, "run"),
 		"XDG_DATA_HOME=" + filepath.Join(dir, "data"),
 		"TERM=dumb",
+		"MICA_PULL=never", // what is misspelt is looked for nowhere else
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"mica/fs"
 	"mica/layerstore"
 	"mica/layerstore/blob"
+	"mica/layerstore/images"
 	"mica/layerstore/toc"
 )
 
@@ -47,6 +48,10 @@ type spaceError struct {
 
 func (e *spaceError) Error() string {
 	text := e.root + ": no space left on device"
+	var known *images.SpaceError
+	if errors.As(e.err, &known) {
+		return text + fmt.Sprintf(": needs %s, %s free", size(known.Need), size(known.Free))
+	}
 	var st unix.Statfs_t
 	if unix.Statfs(e.root, &st) == nil {
 		text += ": " + size(int64(st.Bavail)*st.Bsize) + " free"
@@ -55,7 +60,7 @@ func (e *spaceError) Error() string {
 }
 func (e *spaceError) Unwrap() error { return e.err }
 func (e *spaceError) Hint() string {
-	return "an index is about 1 % of its image; another place for it: --root DIR or MICA_ROOT"
+	return "an index is about 1 % of its image, an image in the store its blobs besides; another place for them: --root DIR or MICA_ROOT"
 }
 
 // A failure is an error as it is told: one line and perhaps a hint, for people

@@ -25,14 +25,21 @@ type imageFlags struct {
 	root     string
 	platform string
 	progress choice
-	part     part // which of its layers are looked at
-	deferred bool // contents may be verified after the image is open
+	part     part   // which of its layers are looked at
+	deferred bool   // contents may be verified after the image is open
+	pull     choice // when an image by name is fetched
+	registry registryFlags
 }
 
 func (f *imageFlags) add(flags *pflag.FlagSet) {
 	f.addRoot(flags)
 	f.addPlatform(flags)
-	addChoice(flags, &f.progress, "progress", "how indexing is shown", "auto", "tty", "plain", "json", "none")
+	f.addPull(flags)
+	f.addProgress(flags)
+}
+
+func (f *imageFlags) addProgress(flags *pflag.FlagSet) {
+	addChoice(flags, &f.progress, "progress", "how what takes a while is shown", "auto", "tty", "plain", "json", "none")
 }
 
 func (f *imageFlags) addPlatform(flags *pflag.FlagSet) {

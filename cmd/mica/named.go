@@ -60,10 +60,13 @@ func (f *imageFlags) openNamed(ctx context.Context, store *layerstore.Store, ref
 	unlock := func() {}
 	defer func() { unlock() }()
 	o.Named = func(ctx context.Context, name string) (transport.Found, error) {
-		var err error
+		found, err := f.named(ctx, s, name, show)
+		if err != nil {
+			return found, err
+		}
 		if unlock, err = s.Share(ctx); err != nil {
 			unlock = func() {}
-			return transport.Found{}, err
+			return found, err
 		}
 		return findNamed(ctx, s, name)
 	}

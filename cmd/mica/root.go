@@ -16,7 +16,7 @@ read it like any other directory; only what they read is ever decompressed.
 
 An IMAGE is a path to an OCI layout or to an archive that docker, podman or
 skopeo wrote, with :TAG, :@NUMBER or @DIGEST where it holds several; or the name
-of one that mica load has taken into the store.`,
+of one in the store, which is fetched from its registry if it is not there.`,
 		Example: `  mica demo                                # an image to try, made on the spot
   mica mount debian.tar m && ls m/etc      # docker save's output, mounted in place
   mica ls oci:/srv/images:web /usr/bin     # no mount needed`,
@@ -72,11 +72,14 @@ of one that mica load has taken into the store.`,
 			newIndex(std),
 		}},
 		{"Images of the store:", []*cobra.Command{
+			newPull(std),
 			newImages(std),
 			newLoad(std),
 			newTag(std),
 			newUntag(std),
 			newRmi(std),
+			newLogin(std),
+			newLogout(std),
 		}},
 		{"About mica:", []*cobra.Command{
 			newDemo(std),

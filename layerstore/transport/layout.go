@@ -107,7 +107,7 @@ func (l *layout) list(context.Context) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	images := slices.DeleteFunc(slices.Clone(roots), besideImages)
+	images := slices.DeleteFunc(slices.Clone(roots), BesideImages)
 	if len(images) == 0 {
 		images = roots // only artifacts: opened, they are refused by name
 	}
@@ -142,9 +142,9 @@ func namesOf(d ocispec.Descriptor) []string {
 	return names
 }
 
-// besideImages says that a descriptor of an index is not one of its images:
+// BesideImages says that a descriptor of an index is not one of its images:
 // BuildKit's attestations, and artifacts such as signatures and SOCI indexes.
-func besideImages(d ocispec.Descriptor) bool {
+func BesideImages(d ocispec.Descriptor) bool {
 	return d.Annotations["vnd.docker.reference.type"] != "" || d.ArtifactType != "" ||
 		d.Platform != nil && d.Platform.OS == "unknown" && d.Platform.Architecture == "unknown"
 }

@@ -81,7 +81,7 @@ func (l *layout) manifests(ctx context.Context, root ocispec.Descriptor) ([]ocis
 		if indexes++; indexes > maxIndexes || len(doc.Manifests) > maxManifests {
 			return nil, corrupt("index "+d.Digest.String(), "too large: more than %d manifests or %d nested indexes", maxManifests, maxIndexes)
 		}
-		queue = slices.Concat(queue, slices.DeleteFunc(doc.Manifests, besideImages))
+		queue = slices.Concat(queue, slices.DeleteFunc(doc.Manifests, BesideImages))
 	}
 	switch {
 	case len(found) == 0 && len(missing) > 0:

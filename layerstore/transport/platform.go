@@ -79,3 +79,13 @@ func refuseWindows(p ocispec.Platform) error {
 	}
 	return nil
 }
+
+// BestPlatform gives the index of the candidate that fits a platform best, nil
+// being one that is not known; text is as [Options.Platform].
+func BestPlatform(text string, candidates []*ocispec.Platform) (int, error) {
+	want, err := wantedPlatform(text)
+	if err != nil {
+		return 0, err
+	}
+	return want.best(candidates)
+}

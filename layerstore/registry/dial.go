@@ -1,0 +1,172 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/distribution/reference"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/retry"
+)
+
+// Options say how registries are spoken to.
+type Options struct {
+	// Insecure takes any certificate, and plain HTTP where there is no TLS.
+	Insecure bool
+	// AuthFile is the only file that credentials are looked for in; "" is
+	// those of podman and docker, see [authFiles].
+	AuthFile string
+	// CertDir has *.crt, and client.cert with client.key; "" is
+	// /etc/containers/certs.d/HOST and /etc/docker/certs.d/HOST.
+	CertDir   string
+	UserAgent string
+}
+
+// A Repository is one of a registry. Its methods may be called concurrently.
+type Repository struct {
+	host string // as named: "docker.io", "localhost:5000"
+	root string // "https://registry-1.docker.io/v2/"
+	name string // "library/debian"
+
+	client *auth.Client
+	creds  *credentialFiles
+}
+
+// dockerHub is where docker.io is.
+const dockerHub = "registry-1.docker.io"
+
+// Dial gives the repository of an image's name. It asks a registry for no more
+// than which protocol it speaks, and that only where it may be plain HTTP.
+func Dial(ctx context.Context, named reference.Named, o Options) (*Repository, error) {
+	r := &Repository{host: reference.Domain(named), name: reference.Path(named), creds: newCredentialFiles(o.AuthFile)}
+	find := func(ctx context.Context, _ string) (auth.Credential, error) { return r.creds.find(ctx, r.host, r.name) }
+	return r, r.connect(ctx, find, o)
+}
+
+// connect makes the client, and finds out where and how to ask.
+func (r *Repository) connect(ctx context.Context, find auth.CredentialFunc, o Options) error {
+	at := r.host
+	if at == "docker.io" {
+		at = dockerHub
+	}
+	transport, err := newTransport(at, o)
+	if err != nil {
+		return err
+	}
+	r.client = &auth.Client{
+		Client:     &http.Client{Transport: &retry.Transport{Base: transport, Policy: retryPolicy}, CheckRedirect: redirect},
+		Cache:      auth.NewCache(),
+		Credential: find,
+	}
+	r.client.SetUserAgent(o.UserAgent)
+	scheme := "https"
+	if isLoopback(at) { // whose tokens may come from there too
+		r.client.BlockedRealmPrefixes = []netip.Prefix{}
+	}
+	if isLoopback(at) || o.Insecure {
+		if scheme, err = probe(ctx, transport, at); err != nil {
+			return r.failed(ctx, err)
+		}
+	}
+	r.root = scheme + "://" + at + "/v2/"
+	return nil
+}
+
+// base is what the addresses of manifests and blobs begin with.
+func (r *Repository) base() string { return r.root + r.name }
+
+// retryPolicy tries for about a minute, or as long as Retry-After says up to that.
+var retryPolicy = func() retry.Policy {
+	return &retry.GenericPolicy{
+		Retryable: retry.DefaultPredicate, Backoff: retry.DefaultBackoff,
+		MinWait: 200 * time.Millisecond, MaxWait: time.Minute, MaxRetry: 5,
+	}
+}
+
+// stalled is how long a registry may be silent.
+const stalled = 30 * time.Second
+
+func newTransport(host string, o Options) (*http.Transport, error) {
+	config := &tls.Config{InsecureSkipVerify: o.Insecure}
+	if err := addCerts(config, host, o.CertDir); err != nil {
+		return nil, err
+	}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: stalled, KeepAlive: stalled}).DialContext,
+		TLSClientConfig:       config,
+		ForceAttemptHTTP2:     true,
+		TLSHandshakeTimeout:   stalled,
+		ResponseHeaderTimeout: stalled,
+		MaxIdleConnsPerHost:   8,
+		IdleConnTimeout:       time.Minute,
+		ReadBufferSize:        64 << 10,
+		WriteBufferSize:       64 << 10,
+		DisableCompression:    true, // digests are of what is sent
+	}, nil
+}
+
+// probe gives the protocol that a registry speaks which may be without TLS.
+func probe(ctx context.Context, transport *http.Transport, host string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/v2/", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	switch {
+	case err == nil:
+		return "https", resp.Body.Close()
+	case errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, new(tls.RecordHeaderError)):
+		return "http", nil
+	}
+	return "", err
+}
+
+func isLoopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// maxRedirects is how often a request may be sent elsewhere.
+const maxRedirects = 8
+
+// redirect follows to where blobs lie, without credentials. A registry has no
+// business with what only this machine reaches, or with less than it speaks itself.
+func redirect(req *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	switch {
+	case len(via) > maxRedirects:
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	case req.URL.Scheme != "https" && req.URL.Scheme != "http":
+		return fmt.Errorf("a redirect by %s", req.URL.Scheme)
+	case first.Scheme == "https" && req.URL.Scheme != "https":
+		return fmt.Errorf("a redirect from https to %s://%s", req.URL.Scheme, req.URL.Host)
+	case !isLoopback(first.Host) && inner(req.URL):
+		return fmt.Errorf("a redirect to this machine, %s", req.URL.Host)
+	}
+	if req.URL.Host != first.Host {
+		req.Header.Del("Authorization")
+	}
+	return nil
+}
+
+// inner says that an address is of this machine, or of the link that clouds
+// give secrets on.
+func inner(u *url.URL) bool {
+	ip, err := netip.ParseAddr(u.Hostname())
+	return isLoopback(u.Host) || err == nil && (ip.IsLinkLocalUnicast() || ip.IsUnspecified())
+}

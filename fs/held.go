@@ -62,6 +62,7 @@ const (
 	saysServing = 'r' // server: answers requests
 	saysAlone   = 'a' // server: does so, but nobody can take over when it dies
 	wantsDrain  = 'd' // holder: answer what you have been asked, then end
+	wantsStart  = 'g' // holder: no other server is left, begin if you have waited for that
 	wantsResend = 's' // holder: have the kernel send again what another has not answered
 )
 

@@ -207,6 +207,8 @@ func (s *Server) obey() {
 		switch b[0] {
 		case wantsDrain:
 			s.session.drain(s.kick)
+		case wantsStart:
+			s.startOnce.Do(func() { close(s.mayStart) })
 		case wantsResend:
 			if err := s.session.resend(); err != nil {
 				s.log.Error("resend", slog.Any("err", err))

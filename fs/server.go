@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"mica/overlay/writable"
 )
 
 // Options says how a view is mounted. The zero value is a mount for its owner
@@ -65,6 +68,10 @@ type Server struct {
 	record  *record // nil if none is kept
 	held    *Held   // nil if no holder has started this process
 
+	// mayStart is closed when no other server is left.
+	mayStart  chan struct{}
+	startOnce sync.Once
+
 	// One of the two serves.
 	session *session
 	gofuse  *fuse.Server
@@ -106,7 +113,7 @@ func serverOn(dev *os.File, held *Held, dir string, view View, o *Options) (*Ser
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{dir: dir, source: o.Source, started: time.Now(), log: log.With(slog.String("dir", dir)), h: newHandlers(view, log), held: held}
+	s := &Server{dir: dir, source: o.Source, started: time.Now(), log: log.With(slog.String("dir", dir)), h: newHandlers(view, log), held: held, mayStart: make(chan struct{})}
 	var err error
 	if o.OwnServer {
 		s.gofuse, err = goFuseServer(dev, s.h, o.kernelChecks())
@@ -135,7 +142,10 @@ func (s *Server) Serve(ctx context.Context) error {
 	if s.held != nil {
 		go s.obey()
 	}
-	var err error
+	err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
 	if s.session != nil {
 		err = s.session.serve()
 	} else {
@@ -156,6 +166,23 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.dropRecord()
 	s.log.Info("unmounted")
 	return err
+}
+
+// begin waits until a view that takes changes may be used, and finds what another
+// server has left of it.
+func (s *Server) begin(ctx context.Context) error {
+	w, ok := feature[*writable.View](s.h.view)
+	if !ok {
+		return nil
+	}
+	if s.held != nil && s.held.job.Beside {
+		select {
+		case <-s.mayStart:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return w.Start(ctx)
 }
 
 // Drained reports, once Serve has returned, whether another server goes on.

@@ -18,7 +18,8 @@ import (
 // same process and descriptors (exec). That one starts a server of its own
 // beside the old one. When that serves, the old one is told to answer what it
 // has been asked and to end. Nothing is ever unanswered, so that it needs no
-// help of the kernel.
+// help of the kernel. A server of a writable view waits until it is the only
+// one: what the view keeps in memory only one can keep true.
 
 // drainTime is how long the old server may take to answer what it has been
 // asked. What is left then is sent to the new one.
@@ -259,6 +260,7 @@ func (h *holder) finish(u *upgrade) {
 		u.answer("the new server did not come up, the old one goes on; see the log")
 		h.upgrade = nil
 	case u.next.serving && len(h.servers) == 1:
+		h.tell(u.next, wantsStart)
 		u.answer(upgraded)
 		h.upgrade = nil
 	case u.next.serving:

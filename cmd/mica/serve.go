@@ -148,7 +148,7 @@ func (s *service) serve(ctx context.Context, held *fs.Held, std streams) (err er
 	var hidden *hiddenDir
 	var up *writable.View
 	if s.Upper != nil {
-		up, err = s.Upper.view(ctx, held, img)
+		up, err = s.Upper.view(held, img)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -200,13 +199,13 @@ type serviceUpper struct {
 }
 
 // view puts the upper of a held mount over an image.
-func (s *serviceUpper) view(ctx context.Context, held *fs.Held, img *overlay.Image) (*writable.View, error) {
+func (s *serviceUpper) view(held *fs.Held, img *overlay.Image) (*writable.View, error) {
 	files := held.Files()
 	if s.Files+2 > len(files) {
 		return nil, fmt.Errorf("%d files for an upper at %d", len(files), s.Files)
 	}
 	d := writable.Dirs{Upper: files[s.Files], Work: files[s.Files+1]}
-	return writable.Open(ctx, img.View, d, held.Succeeds())
+	return writable.Open(img.View, d, held.Succeeds())
 }
 
 // removeScratch removes what was to last as long as the mount.

@@ -157,10 +157,10 @@ func (d *Dirs) setNote(attr, value string) error {
 }
 
 // Open puts an upper over a lower tree. takeover says that another server has
-// served the mount, of which the kernel knows nodes: then all that the upper has
-// is found again, and what was deleted and is still open is there; else the
+// served the mount, of which the kernel knows nodes: then [View.Start] finds all
+// that the upper has, and what was deleted and is still open is there; else the
 // work directory is emptied. The files of d stay the caller's.
-func Open(ctx context.Context, lower overlay.Lower, d Dirs, takeover bool) (v *View, err error) {
+func Open(lower overlay.Lower, d Dirs, takeover bool) (v *View, err error) {
 	v = &View{lower: lower, nodes: map[overlay.NodeID]*node{}, gone: map[overlay.NodeID]uint32{}, flights: map[overlay.NodeID]*flight{}, upper: -1, work: -1, orphans: -1, state: -1}
 	defer func() {
 		if err != nil {
@@ -207,11 +207,18 @@ func Open(ctx context.Context, lower overlay.Lower, d Dirs, takeover bool) (v *V
 			return nil, err
 		}
 	}
-	if takeover {
-		v.takenOver = true
-		return v, v.findAll(ctx)
-	}
+	v.takenOver = takeover
 	return v, nil
+}
+
+// Start finds what another server has left, before the view is used.
+func (v *View) Start(ctx context.Context) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.takenOver {
+		return nil
+	}
+	return v.findAll(ctx)
 }
 
 // likeLowerRoot gives a fresh upper the metadata of the lower's root: the root

@@ -166,8 +166,8 @@ func change(in *fuse.SetAttrInCommon) writable.Change {
 
 // Write writes whole or fails.
 func (h *writableHandlers) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
-	how := writable.Write{Late: in.WriteFlags&fuse.WRITE_CACHE != 0, DropPrivileges: in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0}
-	if err := h.w.WriteAt(node(&in.InHeader), data, int64(in.Offset), how); err != nil {
+	drop := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
+	if err := h.w.WriteAt(node(&in.InHeader), data, int64(in.Offset), drop); err != nil {
 		return 0, h.fail(&in.InHeader, "write", err)
 	}
 	return uint32(len(data)), fuse.OK

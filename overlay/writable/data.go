@@ -5,7 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -19,20 +18,6 @@ func (v *View) open(id overlay.NodeID) (*descriptor, error) {
 	defer v.mu.Unlock()
 	n, err := v.known(id)
 	if n == nil || err != nil {
-		return nil, err
-	}
-	return v.file(n)
-}
-
-// openToWrite is open after copy-up.
-func (v *View) openToWrite(id overlay.NodeID) (*descriptor, error) {
-	if err := v.raise(id, -1); err != nil {
-		return nil, err
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	n, err := v.own(id, -1)
-	if err != nil {
 		return nil, err
 	}
 	return v.file(n)
@@ -64,58 +49,20 @@ func (v *View) ReadAt(ctx context.Context, id overlay.NodeID, p []byte, off int6
 	}
 }
 
-// How [View.WriteAt] writes.
-type Write struct {
-	// Late says that a program has written this some time ago, so that the
-	// file's times stay.
-	Late bool
-	// DropPrivileges takes setuid and setgid away.
-	DropPrivileges bool
-}
-
-// WriteAt writes all of p.
-func (v *View) WriteAt(id overlay.NodeID, p []byte, off int64, how Write) error {
-	f, err := v.openToWrite(id)
+// WriteAt writes all of p, and takes setuid and setgid away if drop says so. The
+// time of change stays: the kernel has noted that of the program's write, and
+// sets it.
+func (v *View) WriteAt(id overlay.NodeID, p []byte, off int64, drop bool) error {
+	w, err := v.openToWrite(id)
 	if err != nil {
 		return err
 	}
-	defer v.fds.put(f)
-	var st unix.Stat_t
-	if how.Late {
-		if err := unix.Fstat(f.fd, &st); err != nil {
-			return err
-		}
+	if err = writeAll(w.fd, p, off); err != nil {
+		err = writeError(err)
+	} else if drop {
+		err = dropPrivileges(w.fd, nil)
 	}
-	if err := writeAll(f.fd, p, off); err != nil {
-		return writeError(err)
-	}
-	if how.Late {
-		if err := futimens(f.fd, unix.Timespec{Nsec: unix.UTIME_OMIT}, st.Mtim); err != nil {
-			return err
-		}
-	}
-	if how.DropPrivileges {
-		return dropPrivileges(f.fd, nil)
-	}
-	return nil
-}
-
-// futimens is futimens(3), for which there is no path and none is needed.
-func futimens(fd int, atime, mtime unix.Timespec) error {
-	ts := [2]unix.Timespec{atime, mtime}
-	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-// writeError tells what a descriptor that could only be opened to read means.
-func writeError(err error) error {
-	if err == unix.EBADF || err == unix.EINVAL {
-		return unix.EROFS
-	}
-	return err
+	return v.wrote(w, err)
 }
 
 // smallRead is how much of a file of the upper is read without asking whether
@@ -176,21 +123,20 @@ func (v *View) Path(id overlay.NodeID) (string, error) {
 }
 
 // Allocate is fallocate(2). Setuid and setgid of a file that has them go, unless
-// keep says otherwise.
+// keep says otherwise; the time of change stays as in [View.WriteAt].
 func (v *View) Allocate(id overlay.NodeID, mode uint32, off, size int64, keep func() bool) error {
-	f, err := v.openToWrite(id)
+	w, err := v.openToWrite(id)
 	if err != nil {
 		return err
 	}
-	defer v.fds.put(f)
-	if err := unix.Fallocate(f.fd, mode, off, size); err != nil {
-		return err
+	if err = unix.Fallocate(w.fd, mode, off, size); err == nil {
+		err = dropPrivileges(w.fd, keep)
 	}
-	return dropPrivileges(f.fd, keep)
+	return v.wrote(w, err)
 }
 
-// Copy is copy_file_range(2), with setuid and setgid as of [View.Allocate]. It
-// gives EXDEV where the upper does not have the source: then the caller copies.
+// Copy is copy_file_range(2), with setuid, setgid and times as of [View.Allocate].
+// It gives EXDEV where the upper does not have the source: then the caller copies.
 func (v *View) Copy(from overlay.NodeID, fromOff int64, to overlay.NodeID, toOff int64, size int, keep func() bool) (int, error) {
 	in, err := v.open(from)
 	if err != nil {
@@ -204,12 +150,11 @@ func (v *View) Copy(from overlay.NodeID, fromOff int64, to overlay.NodeID, toOff
 	if err != nil {
 		return 0, err
 	}
-	defer v.fds.put(out)
 	n, err := unix.CopyFileRange(in.fd, &fromOff, out.fd, &toOff, size, 0)
 	if n > 0 {
 		err = dropPrivileges(out.fd, keep)
 	}
-	return n, err
+	return n, v.wrote(out, err)
 }
 
 // SeekData and SeekHole are lseek(2)'s.

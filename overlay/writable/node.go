@@ -29,6 +29,7 @@ type node struct {
 	counted bool
 	// children counts the nodes whose parent this is.
 	children int
+	unmoved  unmoved  // of a regular file that is being written to
 	list     *listing // of a directory that is being read, or nil
 }
 

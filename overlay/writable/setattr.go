@@ -40,8 +40,12 @@ func (v *View) SetAttr(id overlay.NodeID, c Change) (overlay.Attr, error) {
 		return overlay.Attr{}, err
 	}
 	if c.Size != nil {
-		if err := v.truncate(n, size, c.DropPrivileges); err != nil {
+		before, err := v.truncate(n, size, c.DropPrivileges)
+		if err != nil {
 			return overlay.Attr{}, err
+		}
+		if c.Mtime == nil {
+			c.Mtime = &before
 		}
 	}
 	p, err := v.place(n)
@@ -52,7 +56,11 @@ func (v *View) SetAttr(id overlay.NodeID, c Change) (overlay.Attr, error) {
 	if err := c.apply(p); err != nil {
 		return overlay.Attr{}, err
 	}
-	return v.attr(id)
+	a, err := v.attr(id)
+	if err == nil && c.Mtime != nil {
+		n.unmoved.mtime = unix.Timespec{Sec: a.Mtime.Sec, Nsec: int64(a.Mtime.Nsec)}
+	}
+	return a, err
 }
 
 // apply changes all but the size.
@@ -86,30 +94,27 @@ func idOrNone(id *uint32) int {
 	return int(*id)
 }
 
-func (v *View) truncate(n *node, size int64, drop bool) error {
+// truncate gives the time of change that the file had.
+func (v *View) truncate(n *node, size int64, drop bool) (mtime unix.Timespec, err error) {
 	if n.isDir() {
-		return unix.EISDIR
+		return mtime, unix.EISDIR
 	}
 	f, err := v.file(n)
 	if err != nil {
-		return err
+		return mtime, err
 	}
 	defer v.fds.put(f)
 	var st unix.Stat_t
 	if err := unix.Fstat(f.fd, &st); err != nil {
-		return err
+		return mtime, err
 	}
-	// To the same size nothing changes: the kernel, which keeps the times itself,
-	// has not moved them.
-	if st.Size != size {
-		if err := unix.Ftruncate(f.fd, size); err != nil {
-			return writeError(err)
-		}
+	if err := unix.Ftruncate(f.fd, size); err != nil {
+		return mtime, writeError(err)
 	}
 	if drop {
-		return dropPrivileges(f.fd, nil)
+		err = dropPrivileges(f.fd, nil)
 	}
-	return nil
+	return st.Mtim, err
 }
 
 // dropPrivileges does what a write by an ordinary user does to the mode

@@ -10,7 +10,7 @@ FUZZTIME    ?= 1m
 # Go asks git about a checkout for each binary, and fails where that belongs to another user.
 export GOFLAGS += -buildvcs=false
 
-.PHONY: build install demo test lint unit e2e fuzz soak bench
+.PHONY: build install demo test lint unit e2e fuzz soak bench microbench
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mica ./cmd/mica
@@ -69,5 +69,17 @@ soak:
 	MICA_TEST_MODEL_TIME=10m go test -count=1 -timeout 2h -run 'TestModel$$' -v ./e2e
 	MICA_TEST_CRASHES=300 go test -count=1 -timeout 2h -run TestCrashes -v ./e2e
 
-bench:
+# Each row of docs/BENCHMARKS.md, which it writes; make bench ROWS="again start" prints those alone.
+# MICA_TEST_IMAGES names images that are there; else they are made, once, which takes ten minutes.
+bench: build
+	@.ci/need 'the tools that mica is compared with' umoci podman isal
+	@.ci/need 'making images' debootstrap buildah skopeo busybox-static
+	@.ci/fuse
+	@images="$${MICA_TEST_IMAGES:-/var/tmp/mica-images}"; \
+	make=../shared/tools/mkimages.sh; [ -x $$make ] || make=e2e/bench/images.sh; \
+	[ -e "$$images/big.docker.tar" ] || $$make "$$images"; \
+	go run ./e2e/bench -images "$$images" -note "$(NOTE)" $(if $(ROWS),$(ROWS),-out docs/BENCHMARKS.md)
+
+# The benchmarks of single packages.
+microbench:
 	go test -run '^$$' -bench . -benchmem ./...

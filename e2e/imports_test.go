@@ -34,6 +34,7 @@ var may = map[string][]string{
 	"layerstore/inflate":   {},
 	"layerstore/unzstd":    {},
 	"e2e":                  {},
+	"e2e/bench":            {"layerstore/inflate"}, // beside compress/flate, without what a process costs
 }
 
 // mayFUSE are the packages that may know of FUSE, by this module.

@@ -1,0 +1,74 @@
+package main
+
+// forms are those of real images.
+const gzipBlobs, zstdBlobs = "$IMAGES/oci/blobs/sha256/*", "$IMAGES/oci-zstd/blobs/sha256/*"
+
+// mountRows are about mounting.
+func mountRows() []row {
+	const umounted = "mica umount $M"
+	return []row{
+		{
+			name:   "first-gzip",
+			what:   "first mount of a gzip image never seen, and ls -lR of all of it",
+			images: []string{"app", "big"},
+			sides: []side{
+				{name: "mica", before: "rm -rf $MICA_ROOT; warm " + gzipBlobs, run: "mica mount $REF $M && ls -lR $M", after: umounted},
+				{name: "umoci", before: "fresh; warm " + gzipBlobs, run: "umoci raw unpack --image $IMAGES/oci:$IMAGE $F/u && ls -lR $F/u"},
+				{name: "podman", before: "fresh; PODMAN=$F/podman; warm " + gzipBlobs,
+					run:   "ls -lR $(podman image mount $(podman pull -q oci:$IMAGES/oci:$IMAGE))/",
+					after: "podman image umount -a >/dev/null"},
+			},
+			bars: []bar{{of: speedup, limit: 5, aim: 10}},
+		},
+		{
+			name:   "first-zstd",
+			what:   "the same in zstd, as buildah writes it (this umoci does not read it)",
+			images: []string{"app", "big"},
+			sides: []side{
+				{name: "mica", before: "rm -rf $MICA_ROOT; warm " + zstdBlobs, run: "mica mount oci:$IMAGES/oci-zstd:$IMAGE $M && ls -lR $M", after: umounted},
+				{name: "podman", before: "fresh; PODMAN=$F/podman; warm " + zstdBlobs,
+					run:   "ls -lR $(podman image mount $(podman pull -q oci:$IMAGES/oci-zstd:$IMAGE))/",
+					after: "podman image umount -a >/dev/null"},
+			},
+			bars: []bar{{of: speedup, limit: 6, aim: 12}},
+		},
+		{
+			name:   "archive",
+			what:   "first mount of an uncompressed docker archive of 1.7 GB",
+			images: []string{"big"},
+			runs:   7,
+			sides: []side{
+				{name: "mica", before: "rm -rf $MICA_ROOT; warm $IMAGES/$IMAGE.docker.tar", run: "mica mount docker-archive:$IMAGES/$IMAGE.docker.tar $M", after: umounted},
+				{name: "podman", before: "fresh; PODMAN=$F/podman; warm $IMAGES/$IMAGE.docker.tar", run: "podman load -q -i $IMAGES/$IMAGE.docker.tar"},
+			},
+			bars: []bar{{of: speedup, limit: 40, aim: 100}, {of: value, limit: .5}},
+		},
+		{
+			name:   "again",
+			what:   "mounted again, with its index there",
+			images: []string{"busybox", "app", "big", "million"},
+			runs:   15,
+			setup:  "remount $REF; " + umounted,
+			sides:  []side{{name: "mica", run: "mica mount $REF $M", after: umounted}},
+			bars:   []bar{{of: value, limit: .03, aim: .01}},
+		},
+		{
+			name:   "busybox",
+			what:   "mount of busybox never seen, ls -R and a read of all of it, against tar x of its layers",
+			images: []string{"busybox"},
+			runs:   11,
+			sides: []side{
+				{name: "mica", before: "rm -rf $MICA_ROOT", run: "mica mount $REF $M; ls -R $M; find $M -type f -exec cat {} +", after: umounted},
+				{name: "tar x", before: "rm -rf $DIR/x; mkdir $DIR/x", run: "for l in $LAYERS; do tar xzf $l -C $DIR/x; done"},
+			},
+			bars: []bar{{of: excess, limit: .03}},
+		},
+		{
+			name:  "start",
+			what:  "start of the program",
+			runs:  15,
+			sides: []side{{name: "mica", run: "mica version"}},
+			bars:  []bar{{of: value, limit: .01}},
+		},
+	}
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// pass is one over a whole tree, at $T. tar writes to /dev/zero, as to /dev/null it
+// reads no contents; grep says 1 if nothing is found.
+var passes = map[string]string{
+	"find": "find $T/ -ls",
+	"tar":  "tar c -C $T . >/dev/zero",
+	"grep": "grep -r 'no such words' $T/ || [ $? = 1 ]",
+}
+
+// warmRows are about what the kernel has in its caches: each timed pass follows
+// another one at once.
+func warmRows() (all []row) {
+	for _, name := range []string{"find", "tar", "grep"} {
+		pass := passes[name]
+		all = append(all, row{
+			name:   "warm-" + name,
+			what:   "warm " + pass + ", against the kernel's overlayfs over the unpacked layers",
+			images: []string{"app", "big"},
+			setup:  "overlay; remount $REF",
+			sides: []side{
+				{name: "mica", before: "T=$M; { " + pass + "; } >/dev/null", run: pass},
+				{name: "overlayfs", before: "T=$DIR/o-$IMAGE; { " + pass + "; } >/dev/null", run: pass},
+			},
+			bars: []bar{{of: share, limit: 1.05, aim: .95}},
+		})
+	}
+	largest := "set -- $(find $M -type f -printf '%s %P\\n' | sort -n | tail -1 | cut -d' ' -f2-); "
+	return append(all, row{
+		name:    "requests",
+		what:    "requests that a second pass of find -ls and tar c sends to the server",
+		images:  []string{"app", "big"},
+		compare: requests,
+		sides:   []side{{name: "mica", command: "find $M/ -ls; tar c -C $M . >/dev/zero; what mica stats counts during a second time"}},
+		bars:    []bar{{of: value, limit: 0}},
+	}, row{
+		name:   "large",
+		what:   "the largest file of the image, eight times, warm, against a directory",
+		images: []string{"big"},
+		runs:   9,
+		setup:  "unpacked; remount $REF",
+		sides: []side{
+			{name: "mica", before: largest + "f=$M/$1; cat $f >/dev/null", run: "cat $f $f $f $f $f $f $f $f"},
+			{name: "ext4", before: largest + "f=$DIR/u-$IMAGE/$1; cat $f >/dev/null", run: "cat $f $f $f $f $f $f $f $f"},
+		},
+		bars: []bar{{of: speedup, limit: .9, aim: 1}},
+	})
+}
+
+// requests counts those of a second pass.
+func requests(l *lab, r *row) (all []comparison, err error) {
+	for _, image := range r.images {
+		pass := "T=$M; { " + passes["find"] + "; " + passes["tar"] + "; } >/dev/null\n"
+		if _, err := l.bash(image, "remount $REF\n"); err != nil {
+			return all, err
+		}
+		s := sample{name: "mica"}
+		for range l.runs {
+			if _, err := l.bash(image, pass); err != nil {
+				return all, err
+			}
+			before, err := l.stats()
+			if err != nil {
+				return all, err
+			}
+			if _, err := l.bash(image, pass); err != nil {
+				return all, err
+			}
+			after, err := l.stats()
+			if err != nil {
+				return all, err
+			}
+			s.runs = append(s.runs, float64(after.total()-before.total()))
+		}
+		fmt.Fprintf(l.log, "%s %s: %v\n", r.name, image, s.runs)
+		all = append(all, comparison{about: image, unit: count, samples: []sample{s}, bars: r.bars})
+	}
+	return all, nil
+}
+
+// A serverStats is of what mica stats tells what is measured here.
+type serverStats struct {
+	PID      int
+	Requests []struct {
+		Kind  string
+		Count int
+	}
+}
+
+func (s *serverStats) total() (n int) {
+	for _, r := range s.Requests {
+		n += r.Count
+	}
+	return n
+}
+
+func (l *lab) stats() (*serverStats, error) {
+	s := &serverStats{}
+	return s, l.micaJSON(s, "stats --format json $M")
+}
+
+// micaJSON runs mica and reads what it prints.
+func (l *lab) micaJSON(v any, args string) error {
+	out, err := l.bash("", "mica "+args+" >&3\n")
+	if err != nil {
+		return err
+	}
+	return decodeJSON(strings.NewReader(out), v)
+}

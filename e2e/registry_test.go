@@ -217,3 +217,23 @@ func TestRegistryPasswordTLS(t *testing.T) {
 	h.mica("pull", "--tls-verify=false", "--authfile", filepath.Join(h.dir, "auth.json"), name)
 	h.wantPulled(name, want)
 }
+
+func TestPush(t *testing.T) {
+	r, h := newRegistry(t, ""), newHost(t)
+	want := r.push("e2e/app:1", registryImage())
+	h.mica("pull", r.addr+"/e2e/app:1")
+	to := r.addr + "/e2e/other/app:2"
+	if out := h.mica("push", r.addr+"/e2e/app:1", to); out != r.addr+"/e2e/other/app@"+want.String()+"\n" {
+		t.Errorf("push printed %q", out)
+	}
+	if got := digest.FromString(run(t, h.dir, "skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+to)); got != want {
+		t.Errorf("skopeo finds %s, pushed %s", got, want)
+	}
+	// To a registry that has nothing of it.
+	far := newRegistry(t, "")
+	h.mica("push", r.addr+"/e2e/app:1", far.addr+"/e2e/app:1")
+	run(t, h.dir, "skopeo", "copy", "-q", "--src-tls-verify=false", "docker://"+far.addr+"/e2e/app:1", "oci:back:x")
+	if got := digest.FromString(run(t, h.dir, "skopeo", "inspect", "--raw", "oci:back:x")); got != want {
+		t.Errorf("skopeo pulls %s, pushed %s", got, want)
+	}
+}

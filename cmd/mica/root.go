@@ -73,6 +73,7 @@ of one in the store, which is fetched from its registry if it is not there.`,
 		}},
 		{"Images of the store:", []*cobra.Command{
 			newPull(std),
+			newPush(std),
 			newImages(std),
 			newLoad(std),
 			newTag(std),

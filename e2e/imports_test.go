@@ -17,7 +17,7 @@ import (
 // may says which of mica's packages each package may import: one direction
 // only, so that each can be read, tested and replaced without those above it.
 var may = map[string][]string{
-	"cmd/mica":             {"fs", "overlay/writable", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
+	"cmd/mica":             {"fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
 	"fs":                   {"overlay/writable", "overlay", "layerstore/blob"}, // of blob its error alone, which becomes an errno
 	"overlay/writable":     {"overlay", "layerstore/toc"},                      // of toc the time alone
 	"overlay/dirs":         {"overlay/ondisk", "overlay", "layerstore/toc"},    // of toc the time alone

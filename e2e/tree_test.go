@@ -42,62 +42,31 @@ type node struct {
 
 // readTree reads all of the directory tree at root.
 func readTree(root string) (tree, error) {
-	type inode struct{ dev, ino uint64 }
+	return readTreeOr(root, func(err error) (node, error) { return node{}, err })
+}
+
+// readTreeOr is readTree that asks failed what stands for a node that cannot be
+// read.
+func readTreeOr(root string, failed func(error) (node, error)) (tree, error) {
 	tr := tree{}
-	groups := map[inode][]string{}
-	sums := map[inode]string{} // of files with several names
+	rd := treeReader{root: root, groups: map[inode][]string{}, sums: map[inode]string{}}
 	err := filepath.WalkDir(root, func(path string, d iofs.DirEntry, err error) error {
+		rel, n := "", node{}
+		if rel, _ = filepath.Rel(root, path); err == nil {
+			n, err = rd.node(path, rel, d)
+		}
 		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		var st unix.Stat_t
-		if err := unix.Lstat(path, &st); err != nil {
-			return &iofs.PathError{Op: "lstat", Path: path, Err: err}
-		}
-		n := node{Mode: st.Mode, UID: st.Uid, GID: st.Gid, Mtime: st.Mtim}
-		id := inode{st.Dev, st.Ino}
-		switch st.Mode & unix.S_IFMT {
-		case unix.S_IFREG:
-			n.Size = st.Size
-			if n.Sum = sums[id]; n.Sum == "" {
-				if n.Sum, err = sumFile(path, st.Size); err != nil {
-					return err
-				}
+			if n, err = failed(err); err == nil && d != nil && d.IsDir() {
+				err = filepath.SkipDir
 			}
-			if st.Nlink > 1 {
-				sums[id] = n.Sum
-			}
-		case unix.S_IFLNK:
-			n.Size = st.Size
-			if n.Target, err = os.Readlink(path); err != nil {
-				return err
-			}
-		case unix.S_IFCHR, unix.S_IFBLK:
-			n.Rdev = st.Rdev
-		}
-		// What readdir says of the type must be what stat says, except for
-		// the root, which is not read out of a directory.
-		if rel != "." && d.Type() != fileType(st.Mode) {
-			return fmt.Errorf("%s: readdir has it as %v, stat as %v", path, d.Type(), fileType(st.Mode))
-		}
-		if !d.IsDir() {
-			n.Nlink = uint64(st.Nlink)
-			groups[id] = append(groups[id], rel)
-		}
-		if n.Xattrs, err = xattrs(path); err != nil {
-			return err
 		}
 		tr[rel] = n
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, paths := range groups {
+	for _, paths := range rd.groups {
 		if len(paths) == 1 {
 			continue
 		}
@@ -109,6 +78,54 @@ func readTree(root string) (tree, error) {
 		}
 	}
 	return tr, nil
+}
+
+type inode struct{ dev, ino uint64 }
+
+// A treeReader reads the nodes of a tree.
+type treeReader struct {
+	root   string
+	groups map[inode][]string // paths of anything but directories
+	sums   map[inode]string   // of files with several names
+}
+
+func (r *treeReader) node(path, rel string, d iofs.DirEntry) (n node, err error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return n, &iofs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	n = node{Mode: st.Mode, UID: st.Uid, GID: st.Gid, Mtime: st.Mtim}
+	id := inode{st.Dev, st.Ino}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		n.Size = st.Size
+		if n.Sum = r.sums[id]; n.Sum == "" {
+			if n.Sum, err = sumFile(path, st.Size); err != nil {
+				return n, err
+			}
+		}
+		if st.Nlink > 1 {
+			r.sums[id] = n.Sum
+		}
+	case unix.S_IFLNK:
+		n.Size = st.Size
+		if n.Target, err = os.Readlink(path); err != nil {
+			return n, err
+		}
+	case unix.S_IFCHR, unix.S_IFBLK:
+		n.Rdev = st.Rdev
+	}
+	// What readdir says of the type must be what stat says, except for the root,
+	// which is not read out of a directory.
+	if rel != "." && d.Type() != fileType(st.Mode) {
+		return n, fmt.Errorf("%s: readdir has it as %v, stat as %v", path, d.Type(), fileType(st.Mode))
+	}
+	if !d.IsDir() {
+		n.Nlink = uint64(st.Nlink)
+		r.groups[id] = append(r.groups[id], rel)
+	}
+	n.Xattrs, err = xattrs(path)
+	return n, err
 }
 
 func fileType(mode uint32) iofs.FileMode {

@@ -31,7 +31,7 @@ func (f flavour) isMica() bool { return f == overImage || f == overDirs }
 
 // flavours are those that can be had here. MICA_TEST_FLAVOUR names the only one to try.
 func flavours() []flavour {
-	all := []flavour{overImage, kernel, plainDir}
+	all := []flavour{overImage, overDirs, kernel, plainDir}
 	if only := flavour(os.Getenv("MICA_TEST_FLAVOUR")); only != "" {
 		all = []flavour{only}
 	}

@@ -31,12 +31,22 @@ func newMount(std streams) *cobra.Command {
 		Long: `Mount shows what is in IMAGE at the directory DIR, and returns when that answers;
 a process in the background serves it until it is unmounted. Standard output is
 the path alone. Nothing is unpacked: the first mount reads the layers once to
-index them, later ones are there at once.`,
+index them, later ones are there at once.
+
+With -o lowerdir=A:B DIR is a union of directories, topmost first, as the
+kernel's overlayfs makes it: deletions and other marks in one are honoured. A
+word that is no directory is an image; a backslash stands before a colon or a
+comma that is part of a word.`,
 		Example: `  mica mount debian.tar m                      # an archive of docker save
   mica mount --mkdir oci:/srv/oci:web /mnt/web
-  x=$(mica mount -o allow_other app.tar m) && grep -r needle "$x"; mica umount m`,
+  x=$(mica mount -o allow_other app.tar m) && grep -r needle "$x"; mica umount m
+  mica mount -o lowerdir=/srv/patch:/srv/root m`,
 		ValidArgsFunction: m.completeImageThenDir,
-		RunE:              func(cmd *cobra.Command, args []string) error { return m.run(cmd.Context(), cmd, args[0], args[1]) },
+		Annotations:       map[string]string{checksOperands: "yes"},
+		Args:              m.checkOperands,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return m.run(cmd.Context(), cmd, args[:len(args)-1], args[len(args)-1])
+		},
 	}
 	m.add(cmd.Flags())
 	return cmd
@@ -61,18 +71,31 @@ func (m *mounter) add(flags *pflag.FlagSet) {
 	m.imageFlags.add(flags)
 	m.part.add(flags)
 	m.upper.add(flags)
-	flags.StringArrayVarP(&m.options, "options", "o", nil, "mount with these `OPTIONS` of mount(8): ro, nosuid, nodev, noexec, noatime, allow_other, default_permissions, nonempty, uid=, gid=, fsname=, root=, platform=, rw, upperdir=, workdir=")
+	flags.StringArrayVarP(&m.options, "options", "o", nil, "mount with these `OPTIONS` of mount(8): ro, nosuid, nodev, noexec, noatime, allow_other, default_permissions, nonempty, uid=, gid=, fsname=, root=, platform=, rw, lowerdir=, upperdir=, workdir=, userxattr")
 	flags.BoolVar(&m.mkdir, "mkdir", false, "make DIR if it is not there")
 	flags.BoolVarP(&m.foreground, "foreground", "f", false, "stay and serve the mount until it is unmounted or interrupted")
 	flags.BoolVarP(&m.quiet, "quiet", "q", false, "print nothing but the path and errors")
 }
 
-func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image, dir string) (err error) {
-	start := time.Now()
-	m.image, m.dir, m.json = image, dir, wantsJSON(cmd.Root())
-	m.deferred = true
+// checkOperands wants an image, unless there are directories instead.
+func (m *mounter) checkOperands(cmd *cobra.Command, args []string) (err error) {
 	if m.with, err = parseMountOptions(m.options); err != nil {
 		return err
+	}
+	if m.with.lowers != "" && len(args) == 1 {
+		return nil
+	}
+	return checkOperands(cmd, args)
+}
+
+// run mounts an image, of which there is none, or the source as mount(8) has it,
+// where -o says what to mount.
+func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image []string, dir string) (err error) {
+	start := time.Now()
+	m.dir, m.json = dir, wantsJSON(cmd.Root())
+	m.deferred = true
+	if len(image) > 0 {
+		m.image = image[0]
 	}
 	m.upper.rw = m.upper.rw || m.with.rw && first(m.upper.upper, m.with.upper) == ""
 	if err := m.upper.check(m.with); err != nil {
@@ -90,6 +113,9 @@ func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image, dir string
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return m.onDir(err)
 		}
+	}
+	if m.with.lowers != "" {
+		return m.runLowers(ctx, image, start)
 	}
 	show := m.show(m.std.err)
 	img, abs, err := m.prepare(ctx, show)
@@ -160,15 +186,15 @@ func (m *mounter) sameMounted(ctx context.Context, store *layerstore.Store, busy
 		return err
 	}
 	defer meta.Close()
-	if !m.same(meta, busy.Mounted) {
+	if !m.same(m.part.source(meta), busy.Mounted) {
 		return m.onDir(busy)
 	}
 	return nil
 }
 
 // same compares what was asked for with a mount.
-func (m *mounter) same(meta *transport.Image, mounted *fs.Info) bool {
-	if mounted.Source != first(m.with.fs.Source, m.part.source(meta)) {
+func (m *mounter) same(source string, mounted *fs.Info) bool {
+	if mounted.Source != first(m.with.fs.Source, source) {
 		return false
 	}
 	o := &m.with.fs
@@ -238,7 +264,7 @@ func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() e
 	// doubling what a server needs.
 	debug.SetMemoryLimit(serverHeap)
 	var server *fs.Server
-	err = m.alone(img, func() (err error) {
+	err = m.alone(m.with.fs.Source, func() (err error) {
 		server, err = fs.Mount(m.dir, owned(hidden.Hidden, m.with.uid, m.with.gid), m.with.fs)
 		hidden.serving.Store(server)
 		return err
@@ -246,6 +272,12 @@ func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() e
 	if err != nil || server == nil {
 		return err
 	}
+	return serveUntil(ctx, server, ready)
+}
+
+// serveUntil serves a mount in this process until it is unmounted or ctx ends. It
+// calls ready when the mount answers.
+func serveUntil(ctx context.Context, server *fs.Server, ready func() error) error {
 	served := make(chan error, 1)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -260,7 +292,7 @@ func (m *mounter) serveImage(ctx context.Context, img *openImage, ready func() e
 // alone calls mount while no other mica mounts at the same directory: else each
 // would find it free, and they would lie on top of one another. If another one
 // was faster and has mounted the same, there is no error.
-func (m *mounter) alone(img *openImage, mount func() error) error {
+func (m *mounter) alone(source string, mount func() error) error {
 	// Where the directory cannot be opened mounting says why.
 	if dir, err := os.Open(m.dir); err == nil {
 		defer dir.Close()
@@ -270,7 +302,7 @@ func (m *mounter) alone(img *openImage, mount func() error) error {
 	}
 	err := mount()
 	var busy *fs.MountError
-	if errors.As(err, &busy) && busy.Mounted != nil && !m.upper.writable() && m.same(img.meta, busy.Mounted) {
+	if errors.As(err, &busy) && busy.Mounted != nil && !m.upper.writable() && m.same(source, busy.Mounted) {
 		return nil
 	}
 	if err != nil {
@@ -302,6 +334,9 @@ func logPath(store *layerstore.Store) string {
 
 // logFile opens the log of background servers. Without one the log goes nowhere.
 func (m *mounter) logFile(store *layerstore.Store) *os.File {
+	if err := os.MkdirAll(store.Root(), 0o755); err != nil {
+		m.note(err.Error()) // and so is the log
+	}
 	f, err := os.OpenFile(logPath(store), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		m.note(err.Error() + "; what happens to the mount is not logged")

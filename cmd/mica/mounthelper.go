@@ -24,8 +24,13 @@ func isMountHelper(name string) bool {
 	return slices.Contains([]string{"mount.mica", "mount.fuse.mica", "mount.fuse"}, name)
 }
 
-// asMountHelper recognises "SRC DIR -o OPTIONS", which is no command of mica's.
+// asMountHelper recognises "SRC DIR -o OPTIONS", which is no command of mica's,
+// and "-o OPTIONS DIR", by which podman calls what mounts its containers
+// (mount_program).
 func asMountHelper(args []string) (helper []string, ok bool) {
+	if len(args) > 2 && strings.HasPrefix(args[0], "-o") {
+		return args, true
+	}
 	if len(args) < 3 || !strings.HasPrefix(args[2], "-o") || strings.HasPrefix(args[0], "-") || strings.HasPrefix(args[1], "-") {
 		return nil, false
 	}
@@ -49,7 +54,8 @@ func runMountHelper(ctx context.Context, args []string, std streams) int {
 		return 0
 	}
 	std.out = io.Discard
-	switch status := run(ctx, []string{"mount", "--quiet", "--options", h.options(), "--", h.source, h.dir}, std); {
+	command := append([]string{"mount", "--quiet", "--options", h.options(), "--"}, h.operands...)
+	switch status := run(ctx, command, std); {
 	case status == 0:
 		return 0
 	case status == exitUsage:
@@ -62,19 +68,18 @@ func runMountHelper(ctx context.Context, args []string, std streams) int {
 
 // helperArgs are the operands and flags that mount(8) gives its helpers.
 type helperArgs struct {
-	source, dir string
-	words       []string // of all -o
-	sloppy      bool     // -s: leave out options that are not known
-	fake        bool     // -f: do all but mount
+	operands []string // source and directory, or that alone where options tell the source
+	words    []string // of all -o
+	sloppy   bool     // -s: leave out options that are not known
+	fake     bool     // -f: do all but mount
 }
 
 func parseHelper(args []string) (*helperArgs, error) {
 	h := &helperArgs{}
-	var operands []string
 	for i := 0; i < len(args); i++ {
 		a := args[i]
 		if len(a) < 2 || a[0] != '-' {
-			operands = append(operands, a)
+			h.operands = append(h.operands, a)
 			continue
 		}
 		for j := 1; j < len(a); j++ {
@@ -96,11 +101,12 @@ func parseHelper(args []string) (*helperArgs, error) {
 			}
 		}
 	}
-	if len(operands) != 2 {
-		return nil, fmt.Errorf("wants an image and a directory, got %q", operands)
+	lowers := slices.ContainsFunc(h.words, func(word string) bool { return strings.HasPrefix(word, "lowerdir=") })
+	if n := len(h.operands); n != 2 && !(n == 1 && lowers) {
+		return nil, fmt.Errorf("wants an image and a directory, got %q", h.operands)
 	}
 	// mount.fuse is given "TYPE#SOURCE" where fstab has it so.
-	h.source, h.dir = strings.TrimPrefix(operands[0], "mica#"), operands[1]
+	h.operands[0] = strings.TrimPrefix(h.operands[0], "mica#")
 	return h, nil
 }
 
@@ -120,7 +126,7 @@ func (h *helperArgs) flag(flag byte) error {
 func (h *helperArgs) value(flag byte, value string) error {
 	switch flag {
 	case 'o':
-		h.words = append(h.words, strings.Split(value, ",")...)
+		h.words = append(h.words, splitOptions(value)...)
 	case 't': // the type, which is why we are here
 	case 'N':
 		return fmt.Errorf("-N %s: another mount namespace: run mica in there", value)

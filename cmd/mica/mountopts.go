@@ -20,6 +20,8 @@ type mountOptions struct {
 	upper    string  // as --upper
 	work     string  // as --work
 	rw       bool    // as --rw, unless there is an upper
+	lowers   string  // as overlayfs has it, escaped: see parseLowers
+	userMark bool    // marks in directories are user.overlay.*
 }
 
 // parseMountOptions reads lists of options with commas between, of which later
@@ -27,14 +29,49 @@ type mountOptions struct {
 func parseMountOptions(lists []string) (*mountOptions, error) {
 	o := &mountOptions{}
 	for _, list := range lists {
-		for word := range strings.SplitSeq(list, ",") {
+		for _, word := range splitOptions(list) {
 			if err := o.set(word); err != nil {
-				return nil, &usageError{err: fmt.Errorf("-o %s: %w", word, err), hint: "options: ro rw nosuid nodev noexec noatime allow_other default_permissions nonempty uid= gid= fsname= root= platform= upperdir= workdir="}
+				return nil, &usageError{err: fmt.Errorf("-o %s: %w", word, err), hint: "options: ro rw nosuid nodev noexec noatime allow_other default_permissions nonempty uid= gid= fsname= root= platform= lowerdir= upperdir= workdir= userxattr"}
 			}
 		}
 	}
 	return o, nil
 }
+
+// splitOptions splits at commas. One after a backslash is part of a word; the
+// backslash stays, as that before a colon does.
+func splitOptions(list string) []string { return splitEscaped(list, ',') }
+
+// splitEscaped splits at each separator that has no backslash before it.
+func splitEscaped(s string, at byte) (parts []string) {
+	from := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case at:
+			parts = append(parts, s[from:i])
+			from = i + 1
+		}
+	}
+	return append(parts, s[from:])
+}
+
+// unescape takes away the backslash before any character.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// overlayOptions are those of overlayfs that ask for what is so anyway, or for
+// what a mount in a user's space has no use for.
+var overlayOptions = []string{"index", "redirect_dir", "metacopy", "xino", "nfs_export", "uuid", "volatile", "verity"}
 
 // plainOptions are those that mean something to whoever reads fstab, or that
 // say what is so anyway.
@@ -46,7 +83,8 @@ var plainOptions = []string{
 
 func (o *mountOptions) set(word string) error {
 	name, value, hasValue := strings.Cut(word, "=")
-	if slices.Contains(plainOptions, word) || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-") || name == "comment" {
+	if slices.Contains(plainOptions, word) || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-") || name == "comment" ||
+		slices.Contains(overlayOptions, name) {
 		return nil
 	}
 	if word == "rw" || word == "ro" {
@@ -57,8 +95,12 @@ func (o *mountOptions) set(word string) error {
 		*flag = to
 		return nil
 	}
+	escaped := value
+	value = unescape(value)
 	var err error
 	switch name {
+	case "lowerdir":
+		o.lowers = escaped
 	case "uid":
 		o.uid, err = parseID(value)
 	case "gid":
@@ -99,6 +141,8 @@ func (o *mountOptions) flag(word string) (flag *bool, to bool) {
 		return &o.fs.DefaultPermissions, true
 	case "nonempty":
 		return &o.fs.Nonempty, true
+	case "userxattr":
+		return &o.userMark, true
 	}
 	return nil, false
 }

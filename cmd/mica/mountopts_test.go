@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,7 +29,9 @@ func TestParseMountOptions(t *testing.T) {
 			want: mountOptions{fs: fs.Options{AllowOther: true, DefaultPermissions: true, Nonempty: true, Source: "x"}}},
 		{about: "owners", lists: []string{"uid=0,gid=4294967295"}, want: mountOptions{uid: id(0), gid: id(1<<32 - 1)}},
 		{about: "flags of mica's", lists: []string{"root=/srv/mica,platform=linux/arm64"}, want: mountOptions{root: "/srv/mica", platform: "linux/arm64"}},
-		{about: "unknown", lists: []string{"ro,lowerdir=/a"}, err: `-o lowerdir=/a: unknown mount option "lowerdir"`},
+		{about: "unknown", lists: []string{"ro,lowerdirs=/a"}, err: `-o lowerdirs=/a: unknown mount option "lowerdirs"`},
+		{about: "of overlayfs", lists: []string{`lowerdir=/a\:b:/c\,d,upperdir=/u\,v,workdir=w,index=on,redirect_dir=on,xino=auto,volatile,userxattr`},
+			want: mountOptions{lowers: `/a\:b:/c\,d`, upper: "/u,v", work: "w", userMark: true}},
 		{about: "a flag with a value", lists: []string{"nosuid=1"}, err: `-o nosuid=1: unknown mount option "nosuid"`},
 		{about: "writable", lists: []string{"rw"}, want: mountOptions{rw: true}},
 		{about: "read-only after all", lists: []string{"rw", "ro"}},
@@ -50,6 +53,26 @@ func TestParseMountOptions(t *testing.T) {
 		}
 		if diff := cmp.Diff(&tt.want, got, cmp.AllowUnexported(mountOptions{})); diff != "" {
 			t.Errorf("%s: parseMountOptions(%q), -want +got\n%s", tt.about, tt.lists, diff)
+		}
+	}
+}
+
+func TestParseLowers(t *testing.T) {
+	for _, tt := range []struct {
+		list string
+		want []string
+	}{
+		{"/a", []string{"/a"}},
+		{"a:/b:c", []string{"a", "/b", "c"}},
+		{`oci\:/x\:t:/a\,b:c\\d`, []string{"oci:/x:t", "/a,b", `c\d`}},
+		{`a\`, []string{`a\`}},
+		{"a::b", nil},
+		{":a", nil},
+		{"a:", nil},
+	} {
+		got, err := parseLowers(tt.list)
+		if !slices.Equal(got, tt.want) || (err == nil) != (tt.want != nil) {
+			t.Errorf("parseLowers(%s) = %q, %v; want %q", tt.list, got, err, tt.want)
 		}
 	}
 }

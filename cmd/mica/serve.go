@@ -21,17 +21,23 @@ import (
 // found to be when it was mounted. Nothing is looked up by name again, so that
 // tags and archives may be moved while it is mounted, and deleted.
 type service struct {
-	Image  string                `json:"image"`
-	Root   string                `json:"root"` // of the store
+	Image string `json:"image"`
+	Root  string `json:"root"` // of the store
+	serviceImage
+	Lowers []serviceLower       `json:"lowers,omitempty"` // in place of an image, topmost first
+	Hidden []overlay.HiddenFile `json:"hidden"`
+	UID    *uint32              `json:"uid,omitempty"`
+	GID    *uint32              `json:"gid,omitempty"`
+	Upper  *serviceUpper        `json:"upper,omitempty"`
+	JSON   bool                 `json:"json"` // what goes wrong is told as JSON
+}
+
+// A serviceImage is an image, or some layers of one.
+type serviceImage struct {
 	Blobs  layerstore.SavedBlobs `json:"blobs"`
 	Layers []serviceLayer        `json:"layers"` // of those blobs, bottom first
 	Alone  bool                  `json:"alone"`
 	Defer  bool                  `json:"defer"`
-	Hidden []overlay.HiddenFile  `json:"hidden"`
-	UID    *uint32               `json:"uid,omitempty"`
-	GID    *uint32               `json:"gid,omitempty"`
-	Upper  *serviceUpper         `json:"upper,omitempty"`
-	JSON   bool                  `json:"json"` // what goes wrong is told as JSON
 }
 
 type serviceLayer struct {
@@ -41,22 +47,18 @@ type serviceLayer struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// service describes what is to be mounted, and gives the files that it is in.
-func (m *mounter) service(img *openImage) (*service, []*os.File, error) {
+// saveImage describes an image, and gives the files that it is in.
+func (m *mounter) saveImage(img *openImage) (s serviceImage, files []*os.File, err error) {
 	layers, alone, err := m.part.of(layersOf(img.meta, img.store, nil))
 	if err != nil {
-		return nil, nil, err
+		return s, nil, err
 	}
-	s := &service{
-		Image: m.image, Root: img.store.Root(), Alone: alone, Defer: m.deferred && !img.meta.Expanded,
-		Hidden: hiddenFiles(img.meta), UID: m.with.uid, GID: m.with.gid, JSON: m.json,
-	}
+	s = serviceImage{Alone: alone, Defer: m.deferred && !img.meta.Expanded}
 	var blobs []blob.Source
 	for _, l := range layers {
 		blobs = append(blobs, l.Blob)
 		s.Layers = append(s.Layers, serviceLayer{l.Digest, l.DiffID, l.History, l.Annotations})
 	}
-	var files []*os.File
 	s.Blobs, files, err = layerstore.SaveBlobs(blobs)
 	return s, files, err
 }
@@ -68,34 +70,38 @@ func (m *mounter) hold(img *openImage, abs string) (err error) {
 	if err := img.Image.Close(); err != nil {
 		return err
 	}
-	service, files, err := m.service(img)
+	saved, files, err := m.saveImage(img)
 	if err != nil {
 		return &argError{m.image, err}
 	}
-	log := m.logFile(img.store)
+	s := &service{serviceImage: saved, Hidden: hiddenFiles(img.meta)}
+	return m.holdService(img.store, s, files, m.part.source(img.meta), abs)
+}
+
+// holdService mounts what s tells of, which is in files, and goes by the name
+// source. It completes s.
+func (m *mounter) holdService(store *layerstore.Store, s *service, files []*os.File, source, abs string) (err error) {
+	s.Image, s.Root, s.UID, s.GID, s.JSON = m.image, store.Root(), m.with.uid, m.with.gid, m.json
+	log := m.logFile(store)
 	if log != nil {
 		defer log.Close()
 	}
 	if m.upper.writable() {
-		layers, _, err := m.part.of(layersOf(img.meta, img.store, nil))
-		if err != nil {
-			return &argError{m.image, err}
-		}
-		up, err := m.upper.open(img.store, layers, abs)
+		up, err := m.upper.open(store, s.base(), abs)
 		if err != nil {
 			return m.onDir(err)
 		}
 		defer func() { err = errors.Join(err, up.Close()) }()
-		service.Upper = &serviceUpper{Files: len(files), Scratch: up.scratch}
+		s.Upper = &serviceUpper{Files: len(files), Scratch: up.scratch}
 		files = append(files, up.Upper, up.Work)
 	}
-	source := first(m.with.fs.Source, m.part.source(img.meta))
-	m.with.fs.Source, m.with.fs.RuntimeDir = source, fs.RuntimeDir(img.store.Root())
+	source = first(m.with.fs.Source, source)
+	m.with.fs.Source, m.with.fs.RuntimeDir = source, fs.RuntimeDir(store.Root())
 	var status int
-	err = m.alone(img, func() (err error) {
+	err = m.alone(source, func() (err error) {
 		status, err = fs.Hold(m.dir, m.with.fs, fs.Holding{
 			Server: []string{"mica", "serve", source, abs}, // for ps; see serveHeld
-			State:  service, Files: files, Log: log, Stderr: m.std.err,
+			State:  s, Files: files, Log: log, Stderr: m.std.err,
 		})
 		return err
 	})
@@ -124,13 +130,37 @@ func serveHeld(ctx context.Context, held *fs.Held, std streams) int {
 // serve serves until the mount is gone, ctx ends or another server takes over.
 func (s *service) serve(ctx context.Context, held *fs.Held, std streams) (err error) {
 	store := layerstore.Open(s.Root)
-	blobs, closeBlobs, err := store.OpenSaved(ctx, s.Blobs, held.Files())
+	if len(s.Lowers) > 0 {
+		u, err := s.openLowers(held.Files())
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, u.Close()) }()
+		return s.attach(ctx, held, u, nil, std)
+	}
+	img, closeImage, err := s.serviceImage.open(ctx, store, held.Files())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeBlobs()) }()
+	defer func() { err = errors.Join(err, closeImage()) }()
+	hidden := newHidden(img, s.Hidden)
+	defer func() { err = errors.Join(err, hidden.Close()) }()
+	return s.attach(ctx, held, img.View, hidden, std)
+}
+
+// open opens an image that is in files.
+func (s *serviceImage) open(ctx context.Context, store *layerstore.Store, files []*os.File) (img *overlay.Image, closeAll func() error, err error) {
+	blobs, closeBlobs, err := store.OpenSaved(ctx, s.Blobs, files)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeBlobs())
+		}
+	}()
 	if len(blobs) != len(s.Layers) {
-		return fmt.Errorf("%d blobs for %s", len(blobs), plural(len(s.Layers), "layer"))
+		return nil, nil, fmt.Errorf("%d blobs for %s", len(blobs), plural(len(s.Layers), "layer"))
 	}
 	layers := make([]overlay.Layer, len(blobs))
 	for i, l := range s.Layers {
@@ -138,26 +168,30 @@ func (s *service) serve(ctx context.Context, held *fs.Held, std streams) (err er
 			Blob: blobs[i], Digest: l.Digest, DiffID: l.DiffID, Annotations: l.Annotations,
 		}}
 	}
-	img, err := overlay.OpenImage(ctx, store, layers, overlay.Options{Defer: s.Defer, Alone: s.Alone})
+	img, err = overlay.OpenImage(ctx, store, layers, overlay.Options{Defer: s.Defer, Alone: s.Alone})
 	if err != nil {
-		return storeError(store, err)
+		return nil, nil, storeError(store, err)
 	}
-	defer func() { err = errors.Join(err, img.Close()) }()
+	return img, func() error { return errors.Join(img.Close(), closeBlobs()) }, nil
+}
+
+// attach serves a tree: as it is, with the directory hidden if there is one; or
+// with an upper over it.
+func (s *service) attach(ctx context.Context, held *fs.Held, lower overlay.Lower, hidden *hiddenDir, std streams) (err error) {
 	debug.SetMemoryLimit(serverHeap)
-	var view fs.View
-	var hidden *hiddenDir
+	var view fs.View = lower
 	var up *writable.View
-	if s.Upper != nil {
-		up, err = s.Upper.view(held, img)
-		if err != nil {
+	switch {
+	case s.Upper != nil:
+		if up, err = s.Upper.view(held, lower); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, up.Close()) }()
 		view = up
-	} else {
-		hidden = newHidden(img, s.Hidden)
-		defer func() { err = errors.Join(err, hidden.Close()) }()
+	case hidden != nil:
 		view = owned(hidden.Hidden, s.UID, s.GID)
+	default:
+		view = owned(lower, s.UID, s.GID)
 	}
 	server, err := held.Attach(view, fs.Options{Log: newLog(std.err, s.JSON)})
 	if err != nil {

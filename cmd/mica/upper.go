@@ -71,8 +71,8 @@ type upper struct {
 	scratch string // removed after the mount, "" is nothing
 }
 
-// open opens the directories for a mount of layers at dir.
-func (f *upperFlags) open(store *layerstore.Store, layers []overlay.Layer, dir string) (u *upper, err error) {
+// open opens the directories for a mount at dir of what base names.
+func (f *upperFlags) open(store *layerstore.Store, base, dir string) (u *upper, err error) {
 	u = &upper{}
 	switch {
 	case f.keep != "":
@@ -85,7 +85,7 @@ func (f *upperFlags) open(store *layerstore.Store, layers []overlay.Layer, dir s
 	if err != nil {
 		return nil, err
 	}
-	if err := f.claim(u, layers, dir); err != nil {
+	if err := f.claim(u, base, dir); err != nil {
 		return nil, errors.Join(err, u.Close())
 	}
 	return u, nil
@@ -142,8 +142,7 @@ func openDirs(up, work string) (d writable.Dirs, err error) {
 }
 
 // claim notes in an upper what it is used for.
-func (f *upperFlags) claim(u *upper, layers []overlay.Layer, dir string) error {
-	base := baseOf(layers)
+func (f *upperFlags) claim(u *upper, base, dir string) error {
 	had, err := u.Base()
 	if err != nil {
 		return err
@@ -157,11 +156,14 @@ func (f *upperFlags) claim(u *upper, layers []overlay.Layer, dir string) error {
 	return u.SetBase(base)
 }
 
-// baseOf names what layers make, whatever they are called.
-func baseOf(layers []overlay.Layer) string {
+// base names what is below an upper, whatever it is called.
+func (s *service) base() string {
 	h := sha256.New()
-	for _, l := range layers {
+	for _, l := range s.Layers {
 		fmt.Fprintln(h, first(l.DiffID, l.Digest))
+	}
+	for _, l := range s.Lowers {
+		fmt.Fprintln(h, "lower", l.Inode)
 	}
 	return "layers:" + hex.EncodeToString(h.Sum(nil))
 }
@@ -198,14 +200,14 @@ type serviceUpper struct {
 	Scratch string `json:"scratch,omitempty"`
 }
 
-// view puts the upper of a held mount over an image.
-func (s *serviceUpper) view(held *fs.Held, img *overlay.Image) (*writable.View, error) {
+// view puts the upper of a held mount over what is below.
+func (s *serviceUpper) view(held *fs.Held, lower overlay.Lower) (*writable.View, error) {
 	files := held.Files()
 	if s.Files+2 > len(files) {
 		return nil, fmt.Errorf("%d files for an upper at %d", len(files), s.Files)
 	}
 	d := writable.Dirs{Upper: files[s.Files], Work: files[s.Files+1]}
-	return writable.Open(img.View, d, held.Succeeds())
+	return writable.Open(lower, d, held.Succeeds())
 }
 
 // removeScratch removes what was to last as long as the mount.

@@ -18,7 +18,10 @@ import (
 func strictly(cmd *cobra.Command) {
 	own := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		err := checkOperands(cmd, args)
+		var err error
+		if cmd.Annotations[checksOperands] == "" {
+			err = checkOperands(cmd, args)
+		}
 		if own != nil && err == nil {
 			err = own(cmd, args)
 		}
@@ -28,6 +31,9 @@ func strictly(cmd *cobra.Command) {
 		return &usageError{err: err, hint: "usage: " + cmd.UseLine()}
 	}
 }
+
+// checksOperands is the annotation of a command that calls checkOperands itself.
+const checksOperands = "operands"
 
 // checkOperands compares operands with a usage line such as
 // "cat [flags] IMAGE PATH…", which so is true. "[X]" is optional; a line that

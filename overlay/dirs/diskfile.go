@@ -59,9 +59,6 @@ func (f *diskFile) xattrs() (names []string, err error) {
 
 func (f *diskFile) metacopy() (is bool, m merging, err error) {
 	disk := f.dir.disk
-	if disk.bottom() {
-		return false, m, nil
-	}
 	err = f.dir.with(func(fd int) error {
 		var err error
 		if is, err = disk.marks.Metacopy(fd, f.name); err != nil || !is {

@@ -95,3 +95,47 @@ func Within(dir, outer string) (bool, error) {
 		dir = up
 	}
 }
+
+// Nested gives two of some directories of which one lies within the other on one
+// file system; "" if there are none. One may be there twice.
+func Nested(paths []string) (inner, outer string, err error) {
+	type inode struct{ dev, ino uint64 }
+	roots := map[inode]string{}
+	at := func(path string) (inode, error) {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			return inode{}, &os.PathError{Op: "stat", Path: path, Err: err}
+		}
+		return inode{st.Dev, st.Ino}, nil
+	}
+	for _, p := range paths {
+		i, err := at(p)
+		if err != nil {
+			return "", "", err
+		}
+		roots[i] = p
+	}
+	for _, p := range paths {
+		dir, err := filepath.EvalSymlinks(p)
+		if err != nil {
+			return "", "", err
+		}
+		if dir, err = filepath.Abs(dir); err != nil {
+			return "", "", err
+		}
+		for own, _ := at(dir); dir != filepath.Dir(dir); {
+			dir = filepath.Dir(dir)
+			i, err := at(dir)
+			if err != nil {
+				return "", "", err
+			}
+			if i.dev != own.dev {
+				break
+			}
+			if outer := roots[i]; outer != "" {
+				return p, outer, nil
+			}
+		}
+	}
+	return "", "", nil
+}

@@ -34,6 +34,7 @@ test:
 	@.ci/need 'images by other builders' buildah podman runc
 	@.ci/need 'a registry to pull from' docker-registry
 	@.ci/need 'streams by other compressors' zstd pigz isal
+	@.ci/need 'small file systems that run full' e2fsprogs mount
 	@.ci/fuse
 	@$(MAKE) --no-print-directory lint unit e2e
 

@@ -62,50 +62,63 @@ func newUnion(t *testing.T, f flavour, layers ...[]entry) *union {
 func tryUnion(t *testing.T, f flavour, layers ...[]entry) (*union, error) {
 	t.Helper()
 	h := newHost(t)
+	return unionIn(h, h.dir, f, layers...)
+}
+
+// unionIn is newUnion with all that changes in a directory of its own, which may
+// be another filesystem.
+func unionIn(h *host, at string, f flavour, layers ...[]entry) (*union, error) {
 	u := &union{flavour: f, h: h, dir: filepath.Join(h.dir, "m")}
+	if f == plainDir {
+		u.dir = filepath.Join(at, "m")
+	}
 	if err := os.Mkdir(u.dir, 0o755); err != nil {
 		return nil, err
 	}
-	if f != plainDir {
-		u.upper, u.work = filepath.Join(h.dir, "u"), filepath.Join(h.dir, "w")
-		if err := errors.Join(os.Mkdir(u.upper, 0o755), os.Mkdir(u.work, 0o755)); err != nil {
-			return nil, err
-		}
-	}
-	switch f {
-	case plainDir:
+	if f == plainDir {
 		for _, l := range layers {
 			if err := putLayer(u.dir, l, false); err != nil {
 				return nil, err
 			}
 		}
 		return u, nil
-	case overImage:
+	}
+	u.upper, u.work = filepath.Join(at, "u"), filepath.Join(at, "w")
+	if err := errors.Join(os.Mkdir(u.upper, 0o755), os.Mkdir(u.work, 0o755)); err != nil {
+		return nil, err
+	}
+	var err error
+	if u.lower, err = putLower(h.dir, f, layers); err != nil {
+		return nil, err
+	}
+	return u, u.mount()
+}
+
+// putLower writes layers as a flavour wants them, and gives what it mounts.
+func putLower(root string, f flavour, layers [][]entry) (string, error) {
+	if f == overImage {
 		var im image
 		for _, l := range layers {
 			im = append(im, layerOf(l...))
 		}
-		u.lower = filepath.Join(h.dir, "oci")
-		if _, err := im.writeOCI(u.lower, gzipped); err != nil {
-			return nil, err
-		}
-	default:
-		var dirs []string
-		for i, l := range layers {
-			// Short, as all of them have to fit a page for mount(2).
-			dir := filepath.Join(h.dir, fmt.Sprint("l", i))
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				return nil, err
-			}
-			if err := putLayer(dir, l, true); err != nil {
-				return nil, err
-			}
-			dirs = append(dirs, dir)
-		}
-		slices.Reverse(dirs)
-		u.lower = strings.Join(dirs, ":")
+		lower := filepath.Join(root, "oci")
+		_, err := im.writeOCI(lower, gzipped)
+		return lower, err
 	}
-	return u, u.mount()
+	var dirs []string
+	for i, l := range layers {
+		// Short, as all of them have to fit a page for mount(2).
+		dir := filepath.Join(root, fmt.Sprint("l", i))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return "", err
+		}
+		if err := putLayer(dir, l, true); err != nil {
+			return "", err
+		}
+		dirs = append(dirs, dir)
+	}
+	slices.Reverse(dirs)
+	return strings.Join(dirs, ":"), nil
 }
 
 func (u *union) mount() error {

@@ -23,6 +23,7 @@ type imagePitfall struct {
 	archive []byte // a tar of an image
 	want    []string
 	refused string // a part of the error; "" is served
+	hint    string // of what is refused: a part of what can be done
 }
 
 // The layers that the images are made of, and what they add up to.
@@ -125,7 +126,21 @@ func imagePitfalls() []imagePitfall {
 		{about: "a layer's size is wrong", refused: "bytes long, its descriptor says", files: building(lowerLayer).done(func(m *v1.Manifest) { m.Layers[0].Size++ })},
 		{about: "a layer's size is 0", refused: "bytes long, its descriptor says 0", files: building(lowerLayer).done(func(m *v1.Manifest) { m.Layers[0].Size = 0 })},
 		{about: "the digest is right, the diffID is not", refused: "layer 2: diffID is sha256:", files: otherDiffID()},
-		{about: "a foreign layer that is elsewhere", refused: "https://example.com/layer: foreign layers are not fetched", files: foreign()},
+		{about: "a foreign layer that is elsewhere", refused: "https://example.com/layer: foreign layers are not fetched", hint: "fetch it from there to blobs/sha256/", files: foreign()},
+		{about: "an encrypted layer", refused: "is encrypted (application/vnd.oci.image.layer.v1.tar+gzip+encrypted)", hint: "skopeo copy --decryption-key KEY", files: building(lowerLayer).done(func(m *v1.Manifest) {
+			m.Layers[0].MediaType = v1.MediaTypeImageLayerGzip + "+encrypted"
+		})},
+		{about: "a layer of xz", refused: "compressed with xz: cannot read (can: tar, gzip, zstd)", hint: "skopeo copy --dest-compress-format gzip", files: firstBytes("\xfd7zXZ\x00")},
+		{about: "a layer of bzip2", refused: "compressed with bzip2: cannot read", hint: "skopeo copy --dest-compress-format gzip", files: firstBytes("BZh91AY&SY")},
+		{about: "a layer of an unknown kind", refused: "is application/vnd.foo.layer.v1+lz4: cannot read (can: tar, +gzip, +zstd, docker schema 2)", hint: "built anew", files: otherKind()},
+		{about: "Windows", refused: "is a Windows image (windows/amd64): its layers are no root filesystem", hint: "--override-os linux", files: windows()},
+		{about: "docker's schema 1", refused: "a docker schema 1 manifest: cannot read", hint: "skopeo copy --format v2s2", files: schema1()},
+		{about: "a Helm chart", refused: "no image, but a Helm chart: application/vnd.cncf.helm.config.v1+json", hint: "oras pull", files: building(lowerLayer).done(func(m *v1.Manifest) {
+			m.Config.MediaType = "application/vnd.cncf.helm.config.v1+json"
+		})},
+		{about: "an artifact of a kind that nobody knows", refused: "no image, but an artifact without a root filesystem: application/x.y", hint: "oras pull", files: building(lowerLayer).done(func(m *v1.Manifest) {
+			m.ArtifactType, m.Config.MediaType = "application/x.y", v1.MediaTypeEmptyJSON
+		})},
 	}
 }
 
@@ -146,8 +161,8 @@ func TestPitfallsImages(t *testing.T) {
 			}
 			mnt, err := h.tryMount(ref)
 			if row.refused != "" {
-				if err == nil || !strings.Contains(err.Error(), row.refused) {
-					t.Errorf("mount: %v, want %q", err, row.refused)
+				if err == nil || !strings.Contains(err.Error(), row.refused) || !strings.Contains(err.Error(), row.hint) {
+					t.Errorf("mount: %v, want %q and %q", err, row.refused, row.hint)
 				}
 				return
 			}
@@ -259,4 +274,34 @@ func foreign() layout {
 		delete(b.layout, blobPath(m.Layers[0].Digest))
 		m.Layers[0].URLs = []string{"https://example.com/layer"}
 	})
+}
+
+// firstBytes has a layer that begins so and goes on as it likes.
+func firstBytes(head string) layout {
+	b := building(lowerLayer)
+	return b.done(func(m *v1.Manifest) {
+		m.Layers[0] = b.blob(v1.MediaTypeImageLayer, append([]byte(head), make([]byte, 1000)...))
+	})
+}
+
+func otherKind() layout {
+	b := building(lowerLayer)
+	return b.done(func(m *v1.Manifest) {
+		m.Layers[0] = b.blob("application/vnd.foo.layer.v1+lz4", []byte("\x04\x22\x4d\x18 and so on"))
+	})
+}
+
+func windows() layout {
+	b := building(lowerLayer)
+	c := bareConfig()
+	c.OS, c.Architecture = "windows", "amd64"
+	c.RootFS.DiffIDs = []digest.Digest{digest.FromBytes(lowerLayer)}
+	return b.done(func(m *v1.Manifest) { m.Config = b.blob(v1.MediaTypeImageConfig, toJSON(c)) })
+}
+
+// schema1 is a manifest as docker had them before 1.10.
+func schema1() layout {
+	lo := layout{}
+	lo.point(lo.blob("application/vnd.docker.distribution.manifest.v1+prettyjws", []byte(`{"schemaVersion":1,"name":"x","fsLayers":[]}`)))
+	return lo
 }

@@ -40,6 +40,11 @@ func (e *CodecError) Error() string {
 	return fmt.Sprintf("compressed with %v: cannot read (can: tar, gzip, zstd)", e.Compression)
 }
 
+// Hint is what can be done.
+func (e *CodecError) Hint() string {
+	return "have it compressed anew: skopeo copy --dest-compress-format gzip SRC DST"
+}
+
 // run makes the index, all but its info.
 func (p *pass) run(ctx context.Context) (toc.Codec, error) {
 	head := make([]byte, blob.SniffLen)

@@ -143,7 +143,12 @@ func kernelStat(t *testing.T, root int, path string, flags uint64, names map[uin
 	if path == "" {
 		return Root, nil // where we mean to differ: the kernel has no empty paths
 	}
-	fd, err := unix.Openat2(root, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: unix.RESOLVE_IN_ROOT})
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: unix.RESOLVE_IN_ROOT}
+	fd, err := unix.Openat2(root, path, how)
+	for errors.Is(err, unix.EAGAIN) {
+		// Something, somewhere, was renamed or mounted while ".." was looked at.
+		fd, err = unix.Openat2(root, path, how)
+	}
 	if errors.Is(err, unix.ENOSYS) {
 		t.Skip("openat2 needs Linux 5.6")
 	}

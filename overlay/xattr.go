@@ -1,8 +1,12 @@
 package overlay
 
 import (
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // originPrefix begins the attributes that tell where a file comes from. They
@@ -42,7 +46,9 @@ func (v *View) Xattrs(id NodeID) ([]string, error) {
 }
 
 // origin tells which layer a node comes from: its number as people count
-// ("3/5"), its digest, and the command that made it.
+// ("3/5"), its digest, and the command that made it; and of the node itself the
+// owner that the layer gives it ("0:42", whatever the mount shows), and where in
+// the uncompressed layer its bytes begin.
 func (v *View) origin(id NodeID, what string) ([]byte, error) {
 	n, err := v.Layer(id)
 	if err != nil {
@@ -59,6 +65,28 @@ func (v *View) origin(id NodeID, what string) ([]byte, error) {
 		return []byte(layers[n].Digest), nil
 	case "history":
 		return []byte(layers[n].History), nil
+	case "owner":
+		a, err := v.Tree.Attr(id)
+		return fmt.Appendf(nil, "%d:%d", a.UID, a.GID), err
+	case "offset":
+		return v.offset(id)
 	}
 	return nil, ErrNoXattr
+}
+
+// offset is where the bytes of a regular file begin in its layer; one without
+// any has none.
+func (v *View) offset(id NodeID) ([]byte, error) {
+	d, err := v.Tree.fileData(id)
+	switch {
+	case errors.Is(err, unix.EINVAL): // of another type
+		return nil, ErrNoXattr
+	case err != nil:
+		return nil, err
+	case d.size == 0 || d.sparse && d.count() == 0:
+		return nil, ErrNoXattr
+	case d.sparse:
+		return strconv.AppendInt(nil, d.extent(0).layerOff, 10), nil
+	}
+	return strconv.AppendInt(nil, d.off, 10), nil
 }

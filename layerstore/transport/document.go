@@ -106,7 +106,7 @@ func (d *document) checkImage(object string) error {
 			break
 		}
 	}
-	return &UnsupportedError{Text: text}
+	return &UnsupportedError{Text: text, hint: "to have its files: oras pull, or skopeo copy SRC dir:DIR"}
 }
 
 // isConfigType knows the media types of image configs. Docker 1.10 pushed
@@ -150,7 +150,10 @@ func refuseUnknownBytes(object, mediaType string, src *source) error {
 	if c := blob.Sniff(head); c == blob.Gzip || c == blob.Zstd || c == blob.None && isTar(head) {
 		return nil
 	}
-	return &UnsupportedError{Text: fmt.Sprintf("%s is %s: cannot read (can: tar, +gzip, +zstd, docker schema 2)", object, cmp.Or(mediaType, "of no media type"))}
+	return &UnsupportedError{
+		Text: fmt.Sprintf("%s is %s: cannot read (can: tar, +gzip, +zstd, docker schema 2)", object, cmp.Or(mediaType, "of no media type")),
+		hint: "have it built anew with layers of gzip or zstd",
+	}
 }
 
 // isTar says whether a file may begin so: with a header, or with the end mark

@@ -120,7 +120,8 @@ func TestPlatform(t *testing.T) {
 		{about: "and none of them", tag: "flat", ask: "linux/s390x", text: "no linux/s390x" + has, hint: "--platform linux/amd64"},
 		{about: "the only one, asked for another", tag: "single", ask: "linux/amd64", text: "no linux/amd64 (has: linux/arm64)", hint: "--platform linux/arm64"},
 		{about: "the only one", tag: "single", ask: "", want: "linux/arm64"},
-		{about: "Windows", tag: "nested", ask: "windows/amd64", text: "is a Windows image (windows/amd64): its layers are no root filesystem"},
+		{about: "Windows", tag: "nested", ask: "windows/amd64", text: "is a Windows image (windows/amd64): its layers are no root filesystem",
+			hint: "if it was made for Linux too, copy that: skopeo copy --override-os linux SRC DST"},
 		{about: "not a platform", tag: "nested", ask: "a/b/c/d", text: `invalid platform "a/b/c/d": it is os/arch[/variant], as linux/arm64/v8`},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
@@ -259,20 +260,24 @@ func TestRefused(t *testing.T) {
 			hint: "pull and push it with a docker of 2016 or later, or convert it: skopeo copy --format v2s2 SRC DST"},
 		{about: "a Helm chart", build: func(b *builder) ocispec.Descriptor {
 			return b.manifest(ocispec.Manifest{Config: b.blob("application/vnd.cncf.helm.config.v1+json", []byte("{}"))})
-		}, text: "no image, but a Helm chart: application/vnd.cncf.helm.config.v1+json", code: "media-type"},
+		}, text: "no image, but a Helm chart: application/vnd.cncf.helm.config.v1+json", code: "media-type",
+			hint: "to have its files: oras pull, or skopeo copy SRC dir:DIR"},
 		{about: "an artifact", build: func(b *builder) ocispec.Descriptor {
 			return b.manifest(ocispec.Manifest{ArtifactType: "application/x.foo", Config: b.blob(ocispec.MediaTypeEmptyJSON, []byte("{}"))})
-		}, text: "no image, but an artifact without a root filesystem: application/x.foo", code: "media-type"},
+		}, text: "no image, but an artifact without a root filesystem: application/x.foo", code: "media-type",
+			hint: "to have its files: oras pull, or skopeo copy SRC dir:DIR"},
 		{about: "an encrypted layer", build: func(b *builder) ocispec.Descriptor {
 			return with(b, b.blob("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", []byte("secret")))
 		}, text: "layer 1/1 is encrypted (application/vnd.oci.image.layer.v1.tar+gzip+encrypted)", code: "media-type",
 			hint: "decrypt it first: skopeo copy --decryption-key KEY SRC DST"},
 		{about: "unknown bytes of an unknown media type", build: func(b *builder) ocispec.Descriptor {
 			return with(b, b.blob("application/vnd.foo.layer.v1+lz4", []byte("\x04\x22\x4d\x18...")))
-		}, text: "layer 1/1 is application/vnd.foo.layer.v1+lz4: cannot read (can: tar, +gzip, +zstd, docker schema 2)", code: "media-type"},
+		}, text: "layer 1/1 is application/vnd.foo.layer.v1+lz4: cannot read (can: tar, +gzip, +zstd, docker schema 2)", code: "media-type",
+			hint: "have it built anew with layers of gzip or zstd"},
 		{about: "a foreign layer elsewhere", build: func(b *builder) ocispec.Descriptor {
 			return with(b, ocispec.Descriptor{MediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest: sha, Size: 1, URLs: []string{"https://example.com/l"}})
-		}, text: "layer 1/1 is not in here, but at https://example.com/l: foreign layers are not fetched", code: "media-type"},
+		}, text: "layer 1/1 is not in here, but at https://example.com/l: foreign layers are not fetched", code: "media-type",
+			hint: "fetch it from there to blobs/" + strings.Replace(sha, ":", "/", 1) + ", beside the others"},
 		{about: "a missing layer", build: func(b *builder) ocispec.Descriptor {
 			return with(b, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: sha, Size: 1})
 		}, text: "layer 1/1 " + sha + ": missing", code: "corrupt"},

@@ -167,7 +167,10 @@ func (l *layout) openLayer(layer *Layer, object string, d ocispec.Descriptor) er
 	}
 	src, err := l.open(object, d)
 	if isMissing(err) && len(d.URLs) > 0 {
-		return &UnsupportedError{Text: fmt.Sprintf("%s is not in here, but at %s: foreign layers are not fetched", object, d.URLs[0])}
+		return &UnsupportedError{
+			Text: fmt.Sprintf("%s is not in here, but at %s: foreign layers are not fetched", object, d.URLs[0]),
+			hint: fmt.Sprintf("fetch it from there to blobs/%s/%s, beside the others", d.Digest.Algorithm(), d.Digest.Encoded()),
+		}
 	}
 	if err != nil {
 		return inLayer(err, object)

@@ -75,7 +75,10 @@ func formatAll(list []*ocispec.Platform) []string {
 // Files/ and registry hives.
 func refuseWindows(p ocispec.Platform) error {
 	if p.OS == "windows" {
-		return &UnsupportedError{Text: fmt.Sprintf("is a Windows image (%s): its layers are no root filesystem", platforms.Format(p))}
+		return &UnsupportedError{
+			Text: fmt.Sprintf("is a Windows image (%s): its layers are no root filesystem", platforms.Format(p)),
+			hint: "if it was made for Linux too, copy that: skopeo copy --override-os linux SRC DST",
+		}
 	}
 	return nil
 }

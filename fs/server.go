@@ -30,8 +30,7 @@ type Options struct {
 	// NoSuid, NoDev, NoExec and NoAtime are the flags of mount(8). A user's
 	// mount always has the first two.
 	NoSuid, NoDev, NoExec, NoAtime bool
-	// Writable mounts without the flag ro, for a [writable.View]. The kernel
-	// checks permissions then.
+	// Writable mounts without the flag ro, for a [writable.View].
 	Writable bool
 	// Nonempty allows a directory that has entries, which the mount hides.
 	Nonempty bool
@@ -48,9 +47,12 @@ type Options struct {
 }
 
 // kernelChecks reports whether the kernel checks modes, owners and ACLs. On a
-// mount for its owner alone it does not: all is the owner's to read, in a user
-// namespace too, and the image's true owners show.
-func (o *Options) kernelChecks() bool { return o.AllowOther || o.DefaultPermissions || o.Writable }
+// mount for its owner alone it does not: all is the owner's to read, and to
+// change if it is writable, in a user namespace too, and the image's true owners
+// show. Root's writable mounts are for programs that run as others.
+func (o *Options) kernelChecks() bool {
+	return o.AllowOther || o.DefaultPermissions || o.Writable && os.Geteuid() == 0
+}
 
 func (o *Options) note(format string, args ...any) {
 	if o.Note != nil {

@@ -314,8 +314,9 @@ func writeAll(fd int, p []byte, off int64) error {
 // times of a lower one.
 func (v *View) copyMetadata(dir int, tmp string, a overlay.Attr) error {
 	if err := unix.Fchownat(dir, tmp, int(a.UID), int(a.GID), unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		// Who is not root owns all that he makes.
-		if err != unix.EPERM || v.kind.prefix != "user." {
+		// Who is not root owns all that he makes, and in a user namespace there may
+		// be no such owner.
+		if err != unix.EPERM && err != unix.EINVAL || v.kind.prefix != "user." {
 			return err
 		}
 	}

@@ -72,6 +72,42 @@ func TestDirHistories(t *testing.T) {
 	}
 }
 
+// TestMixedLayers has an image between directories, by mica in one mount, and by
+// the kernel's overlayfs over a mount of the image.
+func TestMixedLayers(t *testing.T) {
+	needFUSE(t)
+	needRoot(t)
+	h := newHost(t)
+	top, low := filepath.Join(h.dir, "top"), filepath.Join(h.dir, "low")
+	for dir, entries := range map[string][]entry{
+		top: {
+			file("etc/motd", "changed\n"), deleted("bin/wall"), dir("merged"), deleted("merged/stays"), dir("data"), opaque("data"),
+			file("only/above", "1"), symlink("names", "etc"),
+		},
+		low: {file("etc/below", "2"), dir("merged"), file("merged/below", "3"), dir("data"), file("data/hidden", "4"), file("only/below", "5")},
+	} {
+		if err := errors.Join(os.Mkdir(dir, 0o755), putLayer(dir, entries, true)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	layout := filepath.Join(h.dir, "oci")
+	if _, err := nasty().writeOCI(layout, gzipped); err != nil {
+		t.Fatal(err)
+	}
+	want, got, img := filepath.Join(h.dir, "kernel"), filepath.Join(h.dir, "mica"), h.mount(layout)
+	defer h.umount(img)
+	if err := errors.Join(os.Mkdir(want, 0o755), os.Mkdir(got, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("overlay", want, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join([]string{top, img, low}, ":")); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(want, 0)
+	h.mica("mount", "-o", fmt.Sprintf(`lowerdir=%s:oci\:%s:%s`, top, layout, low), got)
+	defer h.umount(got)
+	sameTree(t, mustReadTree(t, want), mustReadTree(t, got))
+}
+
 // compareAsFarAsRead compares trees in which some names are errors.
 func compareAsFarAsRead(t *testing.T, want, got string) error {
 	t.Helper()

@@ -131,11 +131,11 @@ func serveHeld(ctx context.Context, held *fs.Held, std streams) int {
 func (s *service) serve(ctx context.Context, held *fs.Held, std streams) (err error) {
 	store := layerstore.Open(s.Root)
 	if len(s.Lowers) > 0 {
-		u, err := s.openLowers(held.Files())
+		u, closeAll, err := s.openLowers(ctx, store, held.Files())
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, u.Close()) }()
+		defer func() { err = errors.Join(err, closeAll()) }()
 		return s.attach(ctx, held, u, nil, std)
 	}
 	img, closeImage, err := s.serviceImage.open(ctx, store, held.Files())

@@ -159,11 +159,17 @@ func (f *upperFlags) claim(u *upper, base, dir string) error {
 // base names what is below an upper, whatever it is called.
 func (s *service) base() string {
 	h := sha256.New()
-	for _, l := range s.Layers {
-		fmt.Fprintln(h, first(l.DiffID, l.Digest))
+	tell := func(layers []serviceLayer) {
+		for _, l := range layers {
+			fmt.Fprintln(h, first(l.DiffID, l.Digest))
+		}
 	}
+	tell(s.Layers)
 	for _, l := range s.Lowers {
 		fmt.Fprintln(h, "lower", l.Inode)
+		if l.Image != nil {
+			tell(l.Image.Layers)
+		}
 	}
 	return "layers:" + hex.EncodeToString(h.Sum(nil))
 }

@@ -1,9 +1,9 @@
 // Package dirs is a read-only union of directories, as overlayfs makes one of
-// its lower layers. It is put together as it is looked at: nothing is read
-// before it is asked for.
+// its lower layers; a layer may also be an image. It is put together as it is
+// looked at: nothing is read before it is asked for.
 //
-//	layers, topmost first: directories on disk ─→ Union ─┬─→ fs, read-only
-//	                                                     └─→ writable.View, as its lower
+//	layers, topmost first:  directories on disk ─┬─→ Union ─┬─→ fs, read-only
+//	                        trees of images ─────┘          └─→ writable.View, as its lower
 //
 // A directory of the union is a stack of folders, one of each layer that has
 // it. Which those are is found out when it is first entered: marks of one layer

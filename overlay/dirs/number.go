@@ -10,7 +10,7 @@ import (
 
 // A node's number is that of its inode with the number of its file system
 // above: the same for each server of a mount, and at the next mount of the same
-// layers. File systems are counted from 1 from the bottom layer on, so that a
+// layers. File systems and images are counted from 1 from the bottom layer on, so that a
 // layer more on top leaves the numbers as they are. The bit
 // [overlay.UpperNodes] is clear.
 const (

@@ -13,11 +13,13 @@ import (
 	"mica/overlay/ondisk"
 )
 
-// A Layer is a directory that is a layer of a union.
+// A Layer is a directory that is a layer of a union, or an image. What it has
+// open stays the caller's, and is needed as long as the union is used.
 type Layer struct {
-	// Dir is open as [OpenLayer] opens it. It stays the caller's, and is needed
-	// as long as the union is used.
+	// Dir is open as [OpenLayer] opens it.
 	Dir *os.File
+	// Tree is an image in place of a directory.
+	Tree overlay.Lower
 	// Name is for messages.
 	Name string
 	// Marks are those that count in it; see [MarksOf].
@@ -29,6 +31,7 @@ type Layer struct {
 type Union struct {
 	roots   []folder // of the layers, topmost first; constant
 	systems []int    // a descriptor in each file system; constant
+	trees   []overlay.Lower
 	numbers numbers
 	folders ondisk.Cache[*diskDir]
 	files   ondisk.Cache[overlay.NodeID]
@@ -88,12 +91,20 @@ func New(layers []Layer) (*Union, error) {
 	u.folders.Most, u.files.Most = open/2, open/2
 	u.roots = make([]folder, len(layers))
 	for i := len(layers) - 1; i >= 0; i-- {
-		if err := u.addDisk(i, &layers[i]); err != nil {
+		if t := layers[i].Tree; t != nil {
+			u.trees = append(u.trees, t)
+			root := &imageLayer{index: i, tree: t, base: overlay.NodeID(u.counted()) << systemShift}
+			u.roots[i] = &imageDir{root, overlay.Root}
+		} else if err := u.addDisk(i, &layers[i]); err != nil {
 			return nil, err
 		}
 	}
 	for i, f := range u.roots {
-		m, err := f.(*diskDir).enter()
+		d, ok := f.(*diskDir)
+		if !ok {
+			continue
+		}
+		m, err := d.enter()
 		if err != nil {
 			return nil, err
 		}
@@ -110,6 +121,9 @@ func New(layers []Layer) (*Union, error) {
 	return u, nil
 }
 
+// counted is how many file systems there are so far, an image being one.
+func (u *Union) counted() uint64 { return uint64(len(u.systems) + len(u.trees)) }
+
 func (u *Union) addDisk(i int, l *Layer) error {
 	fd := int(l.Dir.Fd())
 	var st unix.Stat_t
@@ -121,7 +135,7 @@ func (u *Union) addDisk(i int, l *Layer) error {
 	}
 	if u.numbers.systems[st.Dev] == 0 {
 		u.systems = append(u.systems, fd)
-		u.numbers.systems[st.Dev] = uint64(len(u.systems))
+		u.numbers.systems[st.Dev] = u.counted()
 	}
 	d := &disk{u: u, index: i, name: l.Name, fd: fd, marks: l.Marks, numbered: ondisk.EntriesNumber(fd)}
 	u.roots[i] = &diskDir{disk: d, name: "."}

@@ -115,7 +115,7 @@ func (u *Union) Xattrs(id overlay.NodeID) ([]string, error) {
 	return s.file(id).xattrs()
 }
 
-// Statfs tells how large the file systems of the layers are, each counted once.
+// Statfs tells how large the file systems of the layers are, each counted once, and the images.
 func (u *Union) Statfs() (blocks, files uint64) {
 	for _, fd := range u.systems {
 		var st unix.Statfs_t
@@ -123,6 +123,10 @@ func (u *Union) Statfs() (blocks, files uint64) {
 			blocks += st.Blocks * uint64(st.Bsize) / 512
 			files += st.Files
 		}
+	}
+	for _, t := range u.trees {
+		b, f := t.Statfs()
+		blocks, files = blocks+b, files+f
 	}
 	return blocks, files
 }

@@ -100,7 +100,7 @@ func (r *remover) remove(ctx context.Context, s *images.Store, arg string) error
 
 // collect deletes what no name leads to any more, and tells of it as docker does.
 func (r *remover) collect(ctx context.Context, s *images.Store) error {
-	c, err := s.Collect(ctx, false)
+	c, err := s.Collect(ctx, images.Collection{})
 	if err != nil {
 		return err
 	}

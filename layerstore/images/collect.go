@@ -24,10 +24,16 @@ type Collected struct {
 	Bytes int64 // of blobs, and of those that were still arriving
 }
 
-// Collect deletes the blobs that neither a name nor a lease leads to, what has
-// been made of them, and what the dead have left half arrived. With dry it only
-// tells. Rows without a name count as names: drop them first if they should not.
-func (s *Store) Collect(ctx context.Context, dry bool) (Collected, error) {
+// A Collection says how to collect. Zero is that of all garbage.
+type Collection struct {
+	Dry     bool             // tell, delete nothing
+	Without func(Named) bool // with Dry: rows that count as if they were not there; nil is none
+}
+
+// Collect deletes the blobs that neither a row nor a lease leads to, what has
+// been made of them, and what the dead have left half arrived. Rows without a
+// name count: drop them first if they should not.
+func (s *Store) Collect(ctx context.Context, how Collection) (Collected, error) {
 	var c Collected
 	if _, err := os.Stat(s.path("images", ocispec.ImageIndexFile)); errors.Is(err, iofs.ErrNotExist) {
 		return c, nil
@@ -46,6 +52,9 @@ func (s *Store) Collect(ctx context.Context, dry bool) (Collected, error) {
 	}
 	keep := map[digest.Digest]bool{}
 	for _, d := range ix.Manifests {
+		if how.Dry && how.Without != nil && how.Without(Named{nameOf(d), d}) {
+			continue
+		}
 		if err := s.reach(d.Digest, keep); err != nil {
 			return c, err
 		}
@@ -53,10 +62,10 @@ func (s *Store) Collect(ctx context.Context, dry bool) (Collected, error) {
 	if err := s.leased(func(d digest.Digest) { keep[d] = true }); err != nil {
 		return c, err
 	}
-	if err := s.sweep(ctx, keep, dry, &c); err != nil {
+	if err := s.sweep(ctx, keep, how.Dry, &c); err != nil {
 		return c, err
 	}
-	return c, s.sweepPartial(dry, &c)
+	return c, s.sweepPartial(how.Dry, &c)
 }
 
 // sweep deletes the blobs that are not to be kept.

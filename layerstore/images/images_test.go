@@ -118,13 +118,13 @@ func TestTagMoves(t *testing.T) {
 	if len(rows) != 2 || rows[0].Name != "" || rows[0].Desc.Digest != a.Digest || rows[1].Name != "example.org/a:1" || rows[1].Desc.Digest != b.Digest {
 		t.Fatalf("List = %+v; want %s without a name, %s with it", rows, a.Digest, b.Digest)
 	}
-	if c, err := s.Collect(ctx, false); err != nil || len(c.Blobs) != 0 {
+	if c, err := s.Collect(ctx, Collection{}); err != nil || len(c.Blobs) != 0 {
 		t.Errorf("Collect = %+v, %v; what has lost its name was to stay", c, err)
 	}
 	if err := s.Drop(ctx, func(n Named) bool { return n.Name == "" }); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := s.Collect(ctx, false); err != nil || len(c.Blobs) != 3 {
+	if c, err := s.Collect(ctx, Collection{}); err != nil || len(c.Blobs) != 3 {
 		t.Errorf("Collect = %+v, %v; want the three blobs of %s", c, err, a.Digest)
 	}
 	wantWhole(t, s)
@@ -216,7 +216,7 @@ func TestRace(t *testing.T) {
 				case who%4 == 3:
 					err = s.Drop(ctx, func(r Named) bool { return r.Name == name || r.Name == "" })
 					if err == nil {
-						_, err = s.Collect(ctx, false)
+						_, err = s.Collect(ctx, Collection{})
 					}
 				default:
 					_, err = addImage(ctx, s, name, layers[n])
@@ -233,7 +233,7 @@ func TestRace(t *testing.T) {
 	if err := s.Drop(t.Context(), func(Named) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Collect(t.Context(), false); err != nil {
+	if _, err := s.Collect(t.Context(), Collection{}); err != nil {
 		t.Fatal(err)
 	}
 	left, err := os.ReadDir(s.path("images", "blobs", "sha256"))
@@ -255,11 +255,11 @@ func TestLeaseKeepsAndEndsWithItsOwner(t *testing.T) {
 	if err := s.Add(ctx, Arrival{Desc: descOf(b), Layer: true, Open: openerOf(b)}); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := s.Collect(ctx, false); err != nil || len(c.Blobs) != 0 {
+	if c, err := s.Collect(ctx, Collection{}); err != nil || len(c.Blobs) != 0 {
 		t.Fatalf("Collect = %+v, %v; the blob is leased", c, err)
 	}
 	lease.file.Close() // as the kernel does for the dead
-	if c, err := s.Collect(ctx, false); err != nil || len(c.Blobs) != 1 {
+	if c, err := s.Collect(ctx, Collection{}); err != nil || len(c.Blobs) != 1 {
 		t.Fatalf("Collect = %+v, %v; the lease's owner is gone", c, err)
 	}
 	if left, err := os.ReadDir(s.path("leases")); err != nil || len(left) > 0 {

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+
+	"mica/layerstore/images"
+	"mica/layerstore/transport"
+)
+
+func newSave(std streams) *cobra.Command {
+	s := &saver{std: std}
+	cmd := &cobra.Command{
+		Use:   "save [flags] IMAGE…",
+		Short: "Write images of the store to an archive",
+		Long: `Save writes each IMAGE of mica's store to one archive, on standard output or
+--output, that docker, podman, skopeo and mica load: an OCI layout, and for
+docker-archive docker's manifest.json besides. Blobs are written as they are,
+each once, so that digests stay; the same images make the same bytes.`,
+		Example: `  mica save -o web.tar web:1
+  mica save web:1 debian:12 | ssh host mica load
+  mica save --format oci-archive -o web.oci.tar web:1`,
+		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
+	}
+	s.flags.addRoot(cmd.Flags())
+	s.flags.addPlatform(cmd.Flags())
+	cmd.Flags().StringVarP(&s.output, "output", "o", "", "write to `FILE`, which is whole or not there")
+	addChoice(cmd.Flags(), &s.format, "format", "what to write", "docker-archive", "oci-archive")
+	return cmd
+}
+
+type saver struct {
+	flags  imageFlags
+	std    streams
+	output string
+	format choice
+}
+
+func (s *saver) run(ctx context.Context, args []string) error {
+	if s.output == "" && isTerminal(s.std.out) {
+		return &usageError{err: errors.New("an archive is nothing for a terminal"), hint: "mica save -o FILE, or redirect"}
+	}
+	store, err := s.flags.images()
+	if err != nil {
+		return err
+	}
+	var all []images.Saved
+	for _, arg := range args {
+		one, err := s.find(ctx, store, arg)
+		if err != nil {
+			return &argError{arg, err}
+		}
+		all = append(all, one)
+	}
+	write := func(w io.Writer) error {
+		b := bufio.NewWriterSize(w, 1<<20)
+		return errors.Join(store.Save(ctx, b, all, s.format.word == "docker-archive"), b.Flush())
+	}
+	if s.output == "" || s.output == "-" {
+		return write(s.std.out)
+	}
+	return wholeFile(s.output, write)
+}
+
+func (s *saver) find(ctx context.Context, store *images.Store, arg string) (images.Saved, error) {
+	found, err := findNamed(ctx, store, arg)
+	if err != nil {
+		return images.Saved{}, err
+	}
+	refs, err := store.References(found.Digest)
+	if err != nil {
+		return images.Saved{}, err
+	}
+	st, err := os.Stat(store.BlobPath(found.Digest))
+	if err != nil {
+		return images.Saved{}, err
+	}
+	one := images.Saved{Desc: ocispec.Descriptor{MediaType: refs.MediaType, Digest: found.Digest, Size: st.Size()}, Image: found.Digest}
+	if one.Desc.MediaType == "" {
+		one.Desc.MediaType = ocispec.MediaTypeImageManifest
+	}
+	// By its ID an image is saved without a name, as docker has it.
+	if named, err := fullName(arg); err == nil && named.String() == found.Name {
+		one.Name = found.Name
+	}
+	if refs.Manifests != nil {
+		one.Image, err = s.image(ctx, store, found.Digest)
+	}
+	return one, err
+}
+
+// image gives the manifest of an index for the platform that is wanted.
+func (s *saver) image(ctx context.Context, store *images.Store, d digest.Digest) (digest.Digest, error) {
+	img, err := transport.Open(ctx, "oci:"+store.Dir()+"@"+d.String(), transport.Options{Platform: s.flags.platform})
+	if err != nil {
+		return "", err
+	}
+	return img.Manifest.Digest, img.Close()
+}
+
+// wholeFile writes a file that is there when it is whole, and not before.
+func wholeFile(path string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return &argError{path, err}
+	}
+	err = errors.Join(write(f), f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}

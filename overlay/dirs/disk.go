@@ -3,6 +3,7 @@ package dirs
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,10 @@ type diskDir struct {
 	name    string
 	dev     uint64
 	opacity ondisk.Opacity
+
+	aufsOnce sync.Once // see aufsMarks
+	aufs     map[string]bool
+	aufsErr  error
 }
 
 var _ folder = (*diskDir)(nil)
@@ -71,9 +76,19 @@ func (d *diskDir) with(use func(fd int) error) error {
 }
 
 func (d *diskDir) stat(name string) (a overlay.Attr, whiteout bool, err error) {
+	aufs, err := d.aufsMarks()
+	if err != nil {
+		return a, false, err
+	}
+	if isAufsMark(aufs, name) {
+		return a, false, unix.ENOENT
+	}
 	err = d.with(func(fd int) error {
 		var st unix.Stat_t
 		if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			if whiteout = err == unix.ENOENT && aufs[name]; whiteout {
+				return nil
+			}
 			return d.fail(name, err)
 		}
 		if whiteout, err = d.disk.marks.Whiteout(d.opacity, fd, name, &st); whiteout || err != nil {
@@ -101,10 +116,28 @@ func attrOf(id overlay.NodeID, st *unix.Stat_t) overlay.Attr {
 func timeOf(ts unix.Timespec) toc.Time { return toc.Time{Sec: ts.Sec, Nsec: uint32(ts.Nsec)} }
 
 func (d *diskDir) each(emit func(entry) error) error {
+	aufs, err := d.aufsMarks()
+	if err != nil {
+		return err
+	}
+	for name := range aufs {
+		if name == "" {
+			continue
+		}
+		if _, whiteout, err := d.stat(name); err != nil {
+			return err
+		} else if whiteout {
+			if err := emit(entry{name: name, whiteout: true}); err != nil {
+				return err
+			}
+		}
+	}
 	return d.with(func(fd int) error {
 		var failed error
 		err := ondisk.Scan(fd, func(e ondisk.Entry) bool {
-			failed = d.eachOf(e, emit)
+			if !isAufsMark(aufs, e.Name) {
+				failed = d.eachOf(e, emit)
+			}
 			return failed == nil
 		})
 		if failed != nil {
@@ -134,6 +167,15 @@ func (d *diskDir) eachOf(e ondisk.Entry, emit func(entry) error) error {
 func (d *diskDir) sub(name string) (folder, merging, error) {
 	s := &diskDir{disk: d.disk, parent: d, name: name}
 	m, err := s.enter()
+	if err != nil {
+		return s, m, err
+	}
+	above, err := d.aufsMarks()
+	if err != nil {
+		return s, m, err
+	}
+	own, err := s.aufsMarks()
+	m.opaque = m.opaque || above[name] || own[""]
 	return s, m, err
 }
 

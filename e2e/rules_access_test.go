@@ -58,6 +58,16 @@ func accessRules() []rule {
 					g.fails(err, "read with a mask of x", unix.EACCES)
 				})
 			}},
+		// generic/375 of xfstests.
+		{about: "8.1 an ACL of an owner who is not of the file's group takes setgid away", layers: one(file("f", "").mode(0o2755).own(alice, 12345), dir("d").mode(0o2755).own(alice, 12345), file("mine", "").mode(0o2755).own(alice, alice)),
+			do: func(g *ground) {
+				for name, want := range map[string]uint32{"f": 0, "d": 0, "mine": unix.S_ISGID} {
+					g.as(alice, alice, nil, func() {
+						g.ok(unix.Setxattr(g.p(name), "system.posix_acl_access", []byte(acl), 0), "setxattr")
+					})
+					g.eq("setgid of "+name, g.lstat(name).Mode&unix.S_ISGID, want)
+				}
+			}},
 		{about: "8.1 a default ACL is handed down, without the umask", layers: one(dir("d").mode(0o755)),
 			do: func(g *ground) {
 				g.ok(unix.Setxattr(g.p("d"), "system.posix_acl_default", []byte(acl), 0), "setxattr")

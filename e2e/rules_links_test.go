@@ -157,6 +157,19 @@ func linkRules() []rule {
 				count(unix.Rmdir(g.p("b/d")), "rmdir b/d")
 				g.eq("counts of a and b", counts, []uint64{2, 2, 3, 2, 2, 3, 3, 3, 3, 2})
 			}},
+		// generic/426 of xfstests.
+		{about: "4.12 a file handle that is given opens the file, and with nothing in memory", alone: true, layers: one(dir("d"), file("d/a", "text")),
+			do: func(g *ground) {
+				handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, g.p("d/a"), 0)
+				if err != nil {
+					g.fails(err, "name_to_handle_at", unix.EOPNOTSUPP)
+					return
+				}
+				g.remounted()
+				fd, err := unix.OpenByHandleAt(g.fd(".", unix.O_RDONLY), handle, unix.O_RDONLY)
+				g.ok(err, "open_by_handle_at")
+				g.later(fd)
+			}},
 		{about: "4.12 a file handle never opens another file", layers: one(file("a", "text")),
 			do: func(g *ground) {
 				handle, mount, err := unix.NameToHandleAt(unix.AT_FDCWD, g.p("a"), 0)

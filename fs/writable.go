@@ -24,8 +24,9 @@ type writableHandlers struct {
 // writableOptions is what the kernel is told beyond protocolOptions.
 func writableOptions(o *fuse.MountOptions) {
 	o.ExtraCapabilities |= fuse.CAP_WRITEBACK_CACHE | fuse.CAP_DONT_MASK | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_SETXATTR_EXT
-	// A number is good only as long as the kernel knows the node.
+	// A number is good only as long as the kernel knows the node: no handles.
 	o.ExtraCapabilities &^= fuse.CAP_EXPORT_SUPPORT
+	o.ExtraCapabilities |= fuse.CAP_NO_EXPORT_SUPPORT
 }
 
 // caller is who asks for something to be made.
@@ -204,7 +205,9 @@ func (h *writableHandlers) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fu
 }
 
 func (h *writableHandlers) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, value []byte) fuse.Status {
-	return h.done(&in.InHeader, "setxattr", h.w.SetXattr(node(&in.InHeader), name, value, in.Flags, caller(&in.InHeader, 0)))
+	dropSetgid := in.SetXAttrFlags&fuse.SETXATTR_ACL_KILL_SGID != 0
+	err := h.w.SetXattr(node(&in.InHeader), name, value, in.Flags, dropSetgid, caller(&in.InHeader, 0))
+	return h.done(&in.InHeader, "setxattr", err)
 }
 
 func (h *writableHandlers) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {

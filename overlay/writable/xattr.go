@@ -73,8 +73,9 @@ func listXattrs(path string) ([]byte, error) {
 	}
 }
 
-// SetXattr sets an attribute; flags are those of setxattr(2).
-func (v *View) SetXattr(id overlay.NodeID, name string, value []byte, flags uint32, c Caller) error {
+// SetXattr sets an attribute; flags are those of setxattr(2). dropSetgid takes
+// setgid away: an ACL sets the mode too, and its owner is not of the file's group.
+func (v *View) SetXattr(id overlay.NodeID, name string, value []byte, flags uint32, dropSetgid bool, c Caller) error {
 	if flags&unix.XATTR_CREATE != 0 {
 		if v.begun(c) {
 			flags = 0
@@ -84,7 +85,13 @@ func (v *View) SetXattr(id overlay.NodeID, name string, value []byte, flags uint
 			return err
 		}
 	}
-	return v.changeXattr(id, func(path string) error { return unix.Lsetxattr(path, v.kind.stored(name), value, int(flags)) })
+	return v.changeXattr(id, func(p place) error {
+		err := unix.Lsetxattr(at(p.fd, p.name), v.kind.stored(name), value, int(flags))
+		if err == nil && dropSetgid {
+			err = dropSetgidOf(p)
+		}
+		return err
+	})
 }
 
 // RemoveXattr removes an attribute, [overlay.ErrNoXattr] if there is none.
@@ -99,10 +106,18 @@ func (v *View) RemoveXattr(id overlay.NodeID, name string, c Caller) error {
 	if err := v.begin(c); err != nil {
 		return err
 	}
-	return v.changeXattr(id, func(path string) error { return unix.Lremovexattr(path, v.kind.stored(name)) })
+	return v.changeXattr(id, func(p place) error { return unix.Lremovexattr(at(p.fd, p.name), v.kind.stored(name)) })
 }
 
-func (v *View) changeXattr(id overlay.NodeID, change func(path string) error) error {
+func dropSetgidOf(p place) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(p.fd, p.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_ISGID == 0 {
+		return err
+	}
+	return unix.Fchmodat(p.fd, p.name, st.Mode&0o7777&^unix.S_ISGID, 0)
+}
+
+func (v *View) changeXattr(id overlay.NodeID, change func(place) error) error {
 	if err := v.raise(id, -1); err != nil {
 		return err
 	}
@@ -117,5 +132,5 @@ func (v *View) changeXattr(id overlay.NodeID, change func(path string) error) er
 		return err
 	}
 	defer p.done()
-	return change(at(p.fd, p.name))
+	return change(p)
 }

@@ -30,17 +30,43 @@ const mostPause = 300 * time.Millisecond
 // and then while it starts, under programs that ask what the kernel's caches do
 // not know. No call may fail, or find another byte than the image has.
 func TestKills(t *testing.T) {
-	needFUSE(t)
-	kills := 100
-	if v := os.Getenv(killsEnv); v != "" {
-		var err error
-		if kills, err = strconv.Atoi(v); err != nil {
+	testKills(t, envInt(t, killsEnv, 100), func(h *host, entries []entry) (dir string) {
+		layout := filepath.Join(h.dir, "oci")
+		if _, err := (image{layerOf(entries...)}).writeOCI(layout, gzipped); err != nil {
 			t.Fatal(err)
 		}
-	}
+		return h.mount(layout)
+	})
+}
+
+// TestKillsOverDirectories is TestKills where each server has to find out anew
+// what the kernel's numbers mean.
+func TestKillsOverDirectories(t *testing.T) {
+	testKills(t, envInt(t, killsEnv, 30), func(h *host, entries []entry) (dir string) {
+		var layers []string
+		for i := range 2 { // every other entry in each
+			layer := filepath.Join(h.dir, fmt.Sprint("l", i))
+			if err := os.Mkdir(layer, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for j := i; j < len(entries); j += 2 {
+				if err := entries[j].put(layer, true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			layers = append(layers, layer)
+		}
+		dir = filepath.Join(h.dir, "m")
+		h.mica("mount", "--mkdir", "-o", "lowerdir="+strings.Join(layers, ":"), dir)
+		return dir
+	})
+}
+
+func testKills(t *testing.T, kills int, mount func(*host, []entry) (dir string)) {
+	needFUSE(t)
 	h := newHost(t)
 	k := &killing{large: noise(6<<20 + 4321), program: []byte(readFile(t, filepath.Join(binDir(), "mica")))}
-	k.dir = h.mount(k.writeImage(t, h))
+	k.dir = mount(h, k.entries())
 	k.holder = h.processes(k.dir).Holder
 
 	users := []*mountUser{
@@ -116,17 +142,12 @@ type killing struct {
 	over           atomic.Bool
 }
 
-func (k *killing) writeImage(t *testing.T, h *host) (layout string) {
-	t.Helper()
+func (k *killing) entries() []entry {
 	entries := []entry{file("program", string(k.program)).mode(0o755), file("large", string(k.large))}
 	for i := range smalls {
 		entries = append(entries, file(fmt.Sprintf("small/%d/%d", i%10, i), small(i)).xattr("user.number", strconv.Itoa(i)))
 	}
-	layout = filepath.Join(h.dir, "oci")
-	if _, err := (image{layerOf(entries...)}).writeOCI(layout, gzipped); err != nil {
-		t.Fatal(err)
-	}
-	return layout
+	return entries
 }
 
 // killAll kills, and gives how long the mount did not answer after each.

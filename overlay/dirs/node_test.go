@@ -80,6 +80,36 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+// TestOddNumbers has inodes whose number cannot be part of a node's.
+func TestOddNumbers(t *testing.T) {
+	n := numbers{systems: map[uint64]uint64{7: 1, 8: 2}, odd: map[overlay.NodeID]oddInode{}}
+	seen := map[overlay.NodeID]string{}
+	for about, in := range map[string][2]uint64{
+		"a usual one": {7, 5}, "the same of another file system": {8, 5}, "the last that fits": {7, inodeLimit - 1},
+		"the first that does not": {7, inodeLimit}, "one like those of uppers": {7, uint64(overlay.UpperNodes) | 5},
+		"the largest": {8, 1<<64 - 1}, "of no layer's file system": {9, 5}, "of another such": {10, 5},
+	} {
+		id := n.of(in[0], in[1])
+		if again := n.of(in[0], in[1]); again != id {
+			t.Errorf("%s: %#x, then %#x", about, id, again)
+		}
+		if other, ok := seen[id]; ok || id&overlay.UpperNodes != 0 {
+			t.Errorf("%s: %#x, as %q", about, id, other)
+		}
+		seen[id] = about
+	}
+}
+
+// TestCollision has two inodes with one hash.
+func TestCollision(t *testing.T) {
+	n := numbers{odd: map[overlay.NodeID]oddInode{}}
+	first := n.of(1, 1)
+	n.odd[first] = oddInode{dev: 2, ino: 2}
+	if id := n.of(1, 1); id == first {
+		t.Errorf("two inodes have the number %#x", id)
+	}
+}
+
 // TestNumbersAlone asks another server, which was told nothing but a number.
 func TestNumbersAlone(t *testing.T) {
 	layers := made(t, all...)

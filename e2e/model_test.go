@@ -206,6 +206,11 @@ func (m *model) breaks(o modelOp, a *actor) bool {
 
 // compareActors compares the directories of the actors that have had work.
 func compareActors(u, like *union, ops [][]modelOp) *difference {
+	return compareTrees(u, like, ops, func(tr tree) tree { return tr })
+}
+
+// compareTrees is compareActors of what a function leaves of a tree.
+func compareTrees(u, like *union, ops [][]modelOp, what func(tree) tree) *difference {
 	for i := range ops {
 		if len(ops[i]) == 0 {
 			continue
@@ -213,7 +218,7 @@ func compareActors(u, like *union, ops [][]modelOp) *difference {
 		want, err := readTree(filepath.Join(like.dir, actorDir(i)))
 		got, gotErr := readTree(filepath.Join(u.dir, actorDir(i)))
 		if err = errors.Join(err, gotErr); err == nil {
-			err = compare(u.onlySetTimes(want), u.onlySetTimes(got))
+			err = compare(what(u.onlySetTimes(want)), what(u.onlySetTimes(got)))
 		}
 		if err != nil {
 			return &difference{i, err}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,7 @@ type union struct {
 	lower string // the image, or the directories as overlayfs's option has them
 	// On one filesystem; "" for a plain directory.
 	upper, work string
+	index       string // the kernel's option of that name; "on" if ""
 }
 
 // newUnion makes the layers and mounts them.
@@ -131,7 +133,7 @@ func (u *union) mount() error {
 		_, err = output(u.h.command("mount", "-o", options, u.dir))
 	case kernel:
 		// With all that it can do towards POSIX.
-		err = unix.Mount("overlay", u.dir, "overlay", 0, options+",index=on,redirect_dir=on,xino=auto")
+		err = unix.Mount("overlay", u.dir, "overlay", 0, options+",redirect_dir=on,xino=auto,index="+cmp.Or(u.index, "on"))
 	}
 	return err
 }
@@ -142,7 +144,10 @@ func (u *union) umount() error {
 		_, err := output(u.h.command("umount", u.dir))
 		return err
 	case kernel:
-		return unix.Unmount(u.dir, 0)
+		// A process that is about to run another program has our files still open.
+		var err error
+		waitFor(func() bool { err = unix.Unmount(u.dir, 0); return err != unix.EBUSY })
+		return err
 	}
 	return nil
 }

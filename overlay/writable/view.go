@@ -165,8 +165,21 @@ func (v *View) identify(d *node, p place, st *unix.Stat_t) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if id == 0 {
+	noted := id != 0
+	if !noted {
 		id = upperNode(st)
+	}
+	var lower overlay.NodeID
+	var redirected bool
+	if n := v.nodes[id]; st.Mode&unix.S_IFMT == unix.S_IFDIR && (n == nil || !n.isDir()) {
+		if lower, redirected, err = v.mergedWith(d, p); err != nil {
+			return nil, err
+		}
+		// The kernel notes no numbers. By its own a lower directory is found
+		// when a file of it is copied up.
+		if n := v.nodes[lower]; !noted && lower != 0 && (n == nil || n.parent == d && n.name == p.name) {
+			id = lower
+		}
 	}
 	if n := v.nodes[id]; n != nil && n.mode == st.Mode&unix.S_IFMT {
 		if n.orphan {
@@ -178,12 +191,7 @@ func (v *View) identify(d *node, p place, st *unix.Stat_t) (*node, error) {
 		v.move(n, d, p.name)
 		return n, nil
 	}
-	n := &node{id: id, mode: st.Mode & unix.S_IFMT}
-	if n.isDir() {
-		if n.lower, n.redirected, err = v.mergedWith(d, p); err != nil {
-			return nil, err
-		}
-	}
+	n := &node{id: id, mode: st.Mode & unix.S_IFMT, lower: lower, redirected: redirected}
 	v.add(n)
 	v.move(n, d, p.name)
 	return n, nil

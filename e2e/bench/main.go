@@ -61,14 +61,17 @@ func run(o options) (err error) {
 			err = errors.Join(err, fmt.Errorf("%s: %w", r.name, rowErr))
 		}
 		rep.add(r, comparisons, rowErr)
+		rep.facts = l.facts()
+		// After each row: who interrupts has what was measured.
+		if o.out != "" {
+			err = errors.Join(err, os.WriteFile(o.out, []byte(rep.markdown()), 0o644))
+		}
 	}
-	rep.facts = l.facts()
-	text := rep.markdown()
 	if o.out == "" {
-		_, outErr := os.Stdout.WriteString(text)
-		return errors.Join(err, outErr)
+		_, outErr := os.Stdout.WriteString(rep.markdown())
+		err = errors.Join(err, outErr)
 	}
-	return errors.Join(err, os.WriteFile(o.out, []byte(text), 0o644))
+	return err
 }
 
 // choose gives the rows of these names, or all.

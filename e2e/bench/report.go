@@ -65,11 +65,14 @@ func (rep *report) summary(w *strings.Builder) {
 	w.WriteString("## All rows\n`make bench ROWS=name` measures one. *must*, *aim*: what was promised, and hoped for.\n\n")
 	w.WriteString("| row | what | on | mica | others | figure | must | aim | |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rep.rows {
-		for _, c := range r.comparisons {
+		for j, c := range r.comparisons {
 			for i, b := range c.bars {
 				name, what, mica, others := "", "", "", ""
 				if i == 0 {
-					name, what, mica, others = r.name, r.what, c.unit.print(c.samples[0].median()), c.others()
+					mica, others = c.unit.print(c.samples[0].median()), c.others()
+				}
+				if i == 0 && j == 0 {
+					name, what = r.name, r.what
 				}
 				f := b.figure(&c)
 				verdict := "held"
@@ -174,19 +177,16 @@ func (r rowReport) details(w *strings.Builder) {
 	w.WriteString("```\n\n| on | side | median [least – most] | runs |\n|---|---|---|---|\n")
 	for _, c := range r.comparisons {
 		for _, s := range c.samples {
-			fmt.Fprintf(w, "| %s | %s | %s%s | %d |\n", c.about, s.name, s.print(c.unit), c.rate(s), len(s.runs))
+			fmt.Fprintf(w, "| %s | %s | %s | %d |\n", c.about, s.name, s.print(c.unit), len(s.runs))
+		}
+	}
+	for _, c := range r.comparisons {
+		if c.detail != "" {
+			fmt.Fprintf(w, "\n%s: %s\n", c.about, c.detail)
 		}
 	}
 	if r.err != nil {
 		fmt.Fprintf(w, "\nNot measured in full: %s\n", strings.TrimSpace(r.err.Error()))
 	}
 	w.WriteString("\n")
-}
-
-// rate tells how many bytes a second a side had worked on.
-func (c *comparison) rate(s sample) string {
-	if c.size == 0 || c.unit != seconds {
-		return ""
-	}
-	return fmt.Sprintf(", %.0f MB/s", float64(c.size)/1e6/s.median())
 }

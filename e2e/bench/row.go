@@ -41,7 +41,7 @@ type comparison struct {
 	unit    unit
 	samples []sample // mica's first
 	bars    []bar
-	size    int64 // what each run worked on, in bytes; 0 if no rate means anything
+	detail  string // what else there is to know of the numbers, if anything
 }
 
 // A bar is what a comparison must hold, and what it should.

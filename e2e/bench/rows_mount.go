@@ -36,7 +36,6 @@ func mountRows() []row {
 			name:   "archive",
 			what:   "first mount of an uncompressed docker archive of 1.7 GB",
 			images: []string{"big"},
-			runs:   7,
 			sides: []side{
 				{name: "mica", before: "rm -rf $MICA_ROOT; warm $IMAGES/$IMAGE.docker.tar", run: "mica mount docker-archive:$IMAGES/$IMAGE.docker.tar $M", after: umounted},
 				{name: "podman", before: "fresh; PODMAN=$F/podman; warm $IMAGES/$IMAGE.docker.tar", run: "podman load -q -i $IMAGES/$IMAGE.docker.tar"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,7 @@ type lab struct {
 	images string // as images.sh makes them
 	runs   int
 	log    io.Writer
+	ctx    context.Context // of the run; it ends if that is interrupted
 }
 
 // newLab makes a lab in a new directory below tmp, with a program in its PATH.

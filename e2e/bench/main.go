@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // options are the flags.
@@ -53,8 +57,15 @@ func run(o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
+	// Between two runs, so that nothing is left mounted.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	l.ctx = ctx
 	rep := &report{note: o.note, started: time.Now(), runs: o.runs}
 	for i := range chosen {
+		if ctx.Err() != nil {
+			break
+		}
 		r := &chosen[i]
 		comparisons, rowErr := l.measure(r)
 		if rowErr != nil {

@@ -44,6 +44,9 @@ func (l *lab) alternate(r *row, image string, sides []side) ([]sample, error) {
 		samples[i].name = s.name
 	}
 	for round := range l.rounds(r) {
+		if err := l.ctx.Err(); err != nil {
+			return nil, err
+		}
 		for i := range sides {
 			i = (i + round) % len(sides)
 			took, err := l.run(sides[i], image)

@@ -31,7 +31,7 @@ func coldRows() []row {
 		{
 			name:    "cold-tar",
 			what:    "cold tar c of the whole image, against unpacking and tar c",
-			images:  []string{"app", "big"},
+			images:  []string{"big"},
 			setup:   "remount $REF",
 			compare: coldTar,
 			sides: []side{

@@ -32,12 +32,19 @@ func ReadStats(m Info) (*Stats, error) {
 		return nil, err
 	}
 	defer conn.Close()
+	// A server that is stopped, by a debugger perhaps, is not waited for.
+	if err := conn.SetDeadline(time.Now().Add(mostStatsWait)); err != nil {
+		return nil, err
+	}
 	var st Stats
 	if err := json.NewDecoder(conn).Decode(&st); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	return &st, nil
 }
+
+// mostStatsWait is how long a server may take to tell its stats.
+const mostStatsWait = 5 * time.Second
 
 // A Touched is a file whose contents were asked for, by the first read that the
 // kernel did not answer out of its page cache.

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -45,17 +46,18 @@ deleted while nothing is mounted, and is made again.`,
 
 // An information is what info prints; sizes are in bytes.
 type information struct {
-	Version  string  `json:"version"`
-	Go       string  `json:"go"`
-	Platform string  `json:"platform"`
-	Root     setting `json:"root"`    // directory of the store
-	Runtime  setting `json:"runtime"` // directory with a record of each mount
-	Log      setting `json:"log"`     // of servers in the background
-	Index    usage   `json:"index"`
-	Tree     usage   `json:"tree"`
-	Mounts   int     `json:"mounts"`
-	Kernel   string  `json:"kernel"`
-	Fuse     string  `json:"fuse"` // how the kernel has it
+	Version  string         `json:"version"`
+	Go       string         `json:"go"`
+	Platform string         `json:"platform"`
+	Root     setting        `json:"root"`    // directory of the store
+	Runtime  setting        `json:"runtime"` // directory with a record of each mount
+	Log      setting        `json:"log"`     // of servers in the background
+	Index    usage          `json:"index"`
+	Tree     usage          `json:"tree"`
+	Mounts   int            `json:"mounts"`
+	Memory   fs.MemoryStats `json:"memory"` // of the servers of all mounts that answer
+	Kernel   string         `json:"kernel"`
+	Fuse     string         `json:"fuse"` // how the kernel has it
 }
 
 // A setting is a value and where it comes from.
@@ -95,7 +97,27 @@ func (f *imageFlags) info() (*information, error) {
 	}
 	mounts, err := f.mounts()
 	in.Mounts = len(mounts)
+	in.Memory = memoryOf(mounts)
 	return in, err
+}
+
+// memoryOf adds up what servers take. One that does not tell, as it is of an
+// older mica or begins or ends just now, is left out.
+func memoryOf(mounts []fs.Info) (sum fs.MemoryStats) {
+	all := make([]*fs.Stats, len(mounts))
+	var wait sync.WaitGroup // at once, as one may not answer
+	for i, m := range mounts {
+		wait.Go(func() { all[i], _ = fs.ReadStats(m) })
+	}
+	wait.Wait()
+	for _, st := range all {
+		if st != nil {
+			sum.Heap += st.Memory.Heap
+			sum.Cache += st.Memory.Cache
+			sum.Mapped += st.Memory.Mapped
+		}
+	}
+	return sum
 }
 
 // rootFrom tells which setting says where the store is.
@@ -162,7 +184,14 @@ func (in *information) lines() [][]string {
 		{"  trees:", u(in.Tree)},
 		{"Records of mounts:", s(in.Runtime)},
 		{"Log of mounts:", s(in.Log)},
-		{"Mounts:", fmt.Sprint(in.Mounts)},
+		{"Mounts:", in.mounts()},
 		{"Kernel:", in.Kernel + ", FUSE " + in.Fuse},
 	}
+}
+
+func (in *information) mounts() string {
+	if in.Mounts == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d: %s", in.Mounts, memoryText(in.Memory))
 }

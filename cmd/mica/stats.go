@@ -141,8 +141,9 @@ func printStats(w io.Writer, st *fs.Stats) error {
 	rows := [][]string{
 		{"Image:", st.Source},
 		{"Server:", fmt.Sprintf("pid %d, started %s", st.PID, ago(st.Started))},
-		{"Memory:", fmt.Sprintf("heap %s, cache %s, mapped files %s", size(st.Memory.Heap), size(st.Memory.Cache), size(st.Memory.Mapped))},
-		{"Read:", size(int64(st.Read))},
+		{"Memory:", memoryText(st.Memory)},
+		{"Files read:", size(int64(st.Read))},
+		{"Blobs read:", size(int64(st.Cache.Stored))},
 		{"Decoded:", fmt.Sprintf("%s in %s", size(int64(st.Cache.Decoded)), plural(int(st.Cache.Spans), "span"))},
 		{"Span cache:", fmt.Sprintf("%s of %s, %s", size(st.Cache.Used), size(st.Cache.Max), hitRate(st))},
 	}
@@ -158,6 +159,11 @@ func printStats(w io.Writer, st *fs.Stats) error {
 		rows = append(rows, []string{r.Kind, fmt.Sprint(r.Count), brief(r.P50), brief(r.P99)})
 	}
 	return printTable(w, rows)
+}
+
+// memoryText tells what a server, or several, take.
+func memoryText(m fs.MemoryStats) string {
+	return fmt.Sprintf("heap %s, cache %s, mapped files %s", size(m.Heap), size(m.Cache), size(m.Mapped))
 }
 
 // hitRate tells how many of the spans that were asked for were there.

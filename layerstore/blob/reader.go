@@ -32,7 +32,7 @@ type Reader struct {
 // it is called at the first read, and again after it failed. The index and src
 // stay the caller's, to be closed when the reader is no longer used.
 func NewReader(src Source, cache *Cache, open func(context.Context) (*toc.Index, error)) *Reader {
-	return &Reader{src: src, cache: cache, open: open}
+	return &Reader{src: countedSource{src, &cache.count.stored}, cache: cache, open: open}
 }
 
 // Index gives the index of the layer.

@@ -34,12 +34,9 @@ func (l *lab) ref(image string) string {
 	return "oci:" + filepath.Join(l.images, "oci") + ":" + image
 }
 
-// layers gives the files with an image's layers, gzip'd, bottom first; none of
-// images that are made up.
-func (l *lab) layers(image string) []string { return l.layersOf("oci", image) }
-
-// layersOf is layers of another layout.
-func (l *lab) layersOf(layout, image string) (paths []string) {
+// layers gives the files with an image's layers in a layout, bottom first; none
+// of images that are made up.
+func (l *lab) layers(layout, image string) (paths []string) {
 	layout = filepath.Join(l.images, layout)
 	var index v1.Index
 	if readJSON(filepath.Join(layout, "index.json"), &index) != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +20,8 @@ import (
 const prelude = `set -euo pipefail
 # cold has the kernel forget names, attributes and pages.
 cold() { sync; echo 3 >/proc/sys/vm/drop_caches; }
-# warm has the kernel read files, as those are in memory that were just pulled, and
-# write what it has to, so that nobody waits for what another has written.
-warm() { cat "$@" >/dev/null; sync; }
+# warm has the kernel read files, as those are in memory that were just pulled.
+warm() { cat "$@" >/dev/null; }
 # fresh makes $F an empty file system: creating files is slow for minutes where ext4
 # has just deleted others.
 fresh() {
@@ -43,20 +43,21 @@ unpacked() { [ -e $DIR/u-$IMAGE ] || umoci raw unpack --image $IMAGES/oci:$IMAGE
 
 // A lab is where the rows are measured.
 type lab struct {
-	dir    string // scratch, removed at the end
-	images string // as images.sh makes them
-	runs   int
+	dir    string        // scratch, removed at the end
+	images string        // as images.sh makes them
+	runs   int           // rounds of a comparison, at least
+	most   time.Duration // after which a comparison begins no other round, if it is not 0
 	log    io.Writer
 	ctx    context.Context // of the run; it ends if that is interrupted
 }
 
 // newLab makes a lab in a new directory below tmp, with a program in its PATH.
-func newLab(tmp, program, images string, runs int, log io.Writer) (*lab, error) {
+func newLab(tmp, program, images string, log io.Writer) (*lab, error) {
 	dir, err := os.MkdirTemp(tmp, "mica-bench-")
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{dir: dir, images: images, runs: runs, log: log}
+	l := &lab{dir: dir, images: images, log: log}
 	for _, sub := range []string{"bin", "m", "run", "f"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, err
@@ -99,7 +100,8 @@ func (l *lab) env(image string) []string {
 		"IMAGES=" + l.images,
 		"IMAGE=" + image,
 		"REF=" + l.ref(image),
-		"LAYERS=" + strings.Join(l.layers(image), " "),
+		"LAYERS=" + strings.Join(l.layers("oci", image), " "),
+		"ZSTD_LAYERS=" + strings.Join(l.layers("oci-zstd", image), " "),
 		"HOME=" + l.dir,
 		"MICA_ROOT=" + filepath.Join(l.dir, "store"),
 		"XDG_RUNTIME_DIR=" + filepath.Join(l.dir, "run"),

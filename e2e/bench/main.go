@@ -19,6 +19,7 @@ import (
 type options struct {
 	program, images, tmp, out, note string
 	runs                            int
+	most                            time.Duration
 	rows                            []string // all, if there are none
 }
 
@@ -30,6 +31,7 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "file to write the report to (default standard output)")
 	flag.StringVar(&o.note, "note", "", "what to tell of the machine in the report")
 	flag.IntVar(&o.runs, "runs", 5, "how often to measure each side, at least")
+	flag.DurationVar(&o.most, "most", 0, "when to begin no other round of a comparison, on a machine that is busy (default never)")
 	flag.Parse()
 	o.rows = flag.Args()
 	if err := run(o); err != nil {
@@ -52,7 +54,7 @@ func run(o options) (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := newLab(o.tmp, program, images, o.runs, os.Stderr)
+	l, err := newLab(o.tmp, program, images, os.Stderr)
 	if err != nil {
 		return err
 	}
@@ -60,8 +62,8 @@ func run(o options) (err error) {
 	// Between two runs, so that nothing is left mounted.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	l.ctx = ctx
-	rep := &report{note: o.note, started: time.Now(), runs: o.runs}
+	l.ctx, l.runs, l.most = ctx, o.runs, o.most
+	rep := &report{note: o.note, started: time.Now(), runs: o.runs, most: o.most}
 	for i := range chosen {
 		if ctx.Err() != nil {
 			break

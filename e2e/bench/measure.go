@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // measure makes the comparisons of a row.
@@ -43,7 +44,11 @@ func (l *lab) alternate(r *row, image string, sides []side) ([]sample, error) {
 	for i, s := range sides {
 		samples[i].name = s.name
 	}
+	start := time.Now()
 	for round := range l.rounds(r) {
+		if round > 0 && l.most > 0 && time.Since(start) > l.most {
+			break
+		}
 		if err := l.ctx.Err(); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ type report struct {
 	note    string // of who measures, on the machine
 	started time.Time
 	runs    int
+	most    time.Duration
 	facts   []fact
 	rows    []rowReport
 }
@@ -31,13 +32,17 @@ func (rep *report) add(r *row, comparisons []comparison, err error) {
 // markdown gives the whole document.
 func (rep *report) markdown() string {
 	var w strings.Builder
+	unless := ""
+	if rep.most > 0 {
+		unless = fmt.Sprintf(", but where that takes more than %v", rep.most)
+	}
 	fmt.Fprintf(&w, `# Benchmarks
 
-Written by `+"`make bench`"+` (e2e/bench), which runs mica and the tool named beside it in turns, at least %d times each.
+Written by `+"`make bench`"+` (e2e/bench), which runs mica and the tool named beside it in turns, at least %d times each%s.
 A figure is a median; a ratio is the median of the ratios of the rounds. The smallest and the largest of all runs
 stand in brackets: where they are far apart, the machine had others to serve, and only the ratios mean much.
 
-`, rep.runs)
+`, rep.runs, unless)
 	rep.machine(&w)
 	rep.summary(&w)
 	rep.losses(&w)

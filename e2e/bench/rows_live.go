@@ -54,7 +54,7 @@ func liveRows() []row {
 func decoding(open func(io.Reader) (io.Reader, error)) func(*lab, string) (float64, error) {
 	return func(l *lab, image string) (float64, error) {
 		start := time.Now()
-		for _, path := range l.layers(image) {
+		for _, path := range l.layers("oci", image) {
 			if err := decode(path, open); err != nil {
 				return 0, err
 			}

@@ -1,8 +1,5 @@
 package main
 
-// forms are those of real images.
-const gzipBlobs, zstdBlobs = "$IMAGES/oci/blobs/sha256/*", "$IMAGES/oci-zstd/blobs/sha256/*"
-
 // mountRows are about mounting.
 func mountRows() []row {
 	const umounted = "mica umount $M"
@@ -12,9 +9,9 @@ func mountRows() []row {
 			what:   "first mount of a gzip image never seen, and ls -lR of all of it",
 			images: []string{"app", "big"},
 			sides: []side{
-				{name: "mica", before: "rm -rf $MICA_ROOT; warm " + gzipBlobs, run: "mica mount $REF $M && ls -lR $M", after: umounted},
-				{name: "umoci", before: "fresh; warm " + gzipBlobs, run: "umoci raw unpack --image $IMAGES/oci:$IMAGE $F/u && ls -lR $F/u"},
-				{name: "podman", before: "fresh; PODMAN=$F/podman; warm " + gzipBlobs,
+				{name: "mica", before: "rm -rf $MICA_ROOT; warm $LAYERS", run: "mica mount $REF $M && ls -lR $M", after: umounted},
+				{name: "umoci", before: "fresh; warm $LAYERS", run: "umoci raw unpack --image $IMAGES/oci:$IMAGE $F/u && ls -lR $F/u"},
+				{name: "podman", before: "fresh; PODMAN=$F/podman; warm $LAYERS",
 					run:   "ls -lR $(podman image mount $(podman pull -q oci:$IMAGES/oci:$IMAGE))/",
 					after: "podman image umount -a >/dev/null"},
 			},
@@ -25,8 +22,8 @@ func mountRows() []row {
 			what:   "the same in zstd, as buildah writes it (this umoci does not read it)",
 			images: []string{"app", "big"},
 			sides: []side{
-				{name: "mica", before: "rm -rf $MICA_ROOT; warm " + zstdBlobs, run: "mica mount oci:$IMAGES/oci-zstd:$IMAGE $M && ls -lR $M", after: umounted},
-				{name: "podman", before: "fresh; PODMAN=$F/podman; warm " + zstdBlobs,
+				{name: "mica", before: "rm -rf $MICA_ROOT; warm $ZSTD_LAYERS", run: "mica mount oci:$IMAGES/oci-zstd:$IMAGE $M && ls -lR $M", after: umounted},
+				{name: "podman", before: "fresh; PODMAN=$F/podman; warm $ZSTD_LAYERS",
 					run:   "ls -lR $(podman image mount $(podman pull -q oci:$IMAGES/oci-zstd:$IMAGE))/",
 					after: "podman image umount -a >/dev/null"},
 			},

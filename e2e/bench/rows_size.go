@@ -77,7 +77,7 @@ func (l *lab) extra(image string, f form) (float64, error) {
 		return extra, nil
 	}
 	var blobs int64
-	for _, path := range l.layersOf(f.blobs, image) {
+	for _, path := range l.layers(f.blobs, image) {
 		st, err := os.Stat(path)
 		if err != nil {
 			return 0, err

@@ -184,7 +184,7 @@ func (v *volume) compare(t *testing.T, u *union, done map[int]bool) {
 		if done[i] {
 			want = v.want[1]
 		}
-		if err := compare(withoutTimes(want.below(changeDir(i))), withoutTimes(all.below(changeDir(i)))); err != nil {
+		if err := compare(withoutTimes(want.byDir()[changeDir(i)]), withoutTimes(all.byDir()[changeDir(i)])); err != nil {
 			t.Errorf("%s, done %v: %v\n%s", c.about, done[i], err, u.complaints())
 		}
 	}

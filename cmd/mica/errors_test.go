@@ -49,7 +49,7 @@ func TestFailure(t *testing.T) {
 		{"no tar", &argError{"img", &toc.FormatError{Offset: 512, Err: errors.New("bad number")}},
 			failure{Error: "mount img: tar: offset 512: bad number", Code: "corrupt", Object: "img", status: 1}},
 		{"compression", &argError{"img", &layerstore.CodecError{Compression: blob.XZ}},
-			failure{Error: "mount img: compressed with xz: cannot read (can: tar, gzip, zstd)", Code: "media-type", Object: "img", status: 1}},
+			failure{Error: "mount img: compressed with xz: cannot read (can: tar, gzip, zstd)", Code: "media-type", Object: "img", Hint: (&layerstore.CodecError{}).Hint(), status: 1}},
 		{"busy", &fs.BusyError{Dir: "m", Users: []fs.User{{PID: 2210, Name: "bash", How: "cwd", Path: "m/etc"}, {PID: 2231, Name: "vim", Path: "m/etc/hosts"}}},
 			failure{Error: "mount m: busy: bash(2210) cwd m/etc, vim(2231) m/etc/hosts", Code: "busy", Object: "m", Hint: "end them, or mica umount --lazy m", status: 1}},
 		{"not ours", &argError{"img", &layerstore.NotOursError{Root: "/var/lib/mica", Err: denied}},

@@ -26,6 +26,7 @@ func TestXattrs(t *testing.T) {
 	} {
 		got, err := u.Xattrs(node(t, u, path).ID)
 		slices.Sort(got)
+		slices.Sort(want)
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("Xattrs(%s) = %q, %v; want %q", path, got, err, want)
 		}

@@ -108,7 +108,11 @@ func New(layers []Layer) (*Union, error) {
 		if err != nil {
 			return nil, err
 		}
-		if m.opaque {
+		aufs, err := d.aufsMarks()
+		if err != nil {
+			return nil, err
+		}
+		if m.opaque || aufs[""] {
 			// Kernel overlayfs does not look at the root's; but who unpacks a layer
 			// whose root is opaque marks it so.
 			u.roots = u.roots[:i+1]

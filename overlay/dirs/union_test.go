@@ -43,6 +43,7 @@ func TestUnion(t *testing.T) {
 		{"a redirected path ends at an opaque directory", []layer{"d/ \n @ d overlay.redirect /a/b", "a/b/f = 2 \n @ a overlay.opaque y", "a/b/g = 1"}, "a/ \n a/b/ \n a/b/f = 2 \n d/ \n d/f = 2"},
 		{"names like those of image layers are names if there is something in them", []layer{".wh.f = 2", "f = 1 \n .wh.g ="}, ".wh.f = 2 \n f = 1"},
 		{"whiteouts as image layers have them", []layer{".wh.f = \n .wh.h = \n h/i = 2 \n d/j = 2 \n d/.wh..wh..opq =", "f = 1 \n d/g = 1 \n h/k = 1"}, "d/ \n d/j = 2 \n h/ \n h/i = 2"},
+		{"an opaque root as image layers have it", []layer{"f = 2 \n .wh..wh..opq =", "g = 1"}, "f = 2"},
 		{"many layers", manyLayers(200), "d/ \n d/f = 0 \n d/last = 199"},
 	} {
 		t.Run(tt.about, func(t *testing.T) {

@@ -124,7 +124,7 @@ func (u *upper) openScratch(all string) error {
 }
 
 // endingFor is how long one that was unmounted may take to end.
-const endingFor = 10 * time.Second
+const endingFor = 3 * time.Second
 
 // openDirs opens the directories, when the server of a mount that is gone has
 // let go of them.

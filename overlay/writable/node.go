@@ -3,6 +3,8 @@ package writable
 import (
 	"fmt"
 	iofs "io/fs"
+	"maps"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 
@@ -164,6 +166,7 @@ func (v *View) release(n *node) {
 		return
 	}
 	delete(v.nodes, n.id)
+	v.shrink()
 	v.fds.drop(n)
 	v.dropList(n)
 	if p := n.parent; p != nil {
@@ -171,6 +174,21 @@ func (v *View) release(n *node) {
 		p.children--
 		v.release(p)
 	}
+}
+
+// keptPeak is up to how many nodes what they took is kept for others to come.
+const keptPeak = 1 << 15
+
+// shrink gives memory back once most of many nodes are not known any more: a
+// map never does by itself, nor a heap that is not used.
+func (v *View) shrink() {
+	if v.peak <= keptPeak || len(v.nodes) > v.peak/4 {
+		return
+	}
+	nodes := make(map[overlay.NodeID]*node, len(v.nodes))
+	maps.Copy(nodes, v.nodes)
+	v.nodes, v.peak = nodes, len(nodes)
+	go debug.FreeOSMemory()
 }
 
 // Forget says that the kernel has forgotten n of the times that it was told of
@@ -213,6 +231,7 @@ func (v *View) count(id overlay.NodeID) {
 func (v *View) add(n *node) {
 	n.lookups, n.counted = v.told.take(n.id), !v.takenOver
 	v.nodes[n.id] = n
+	v.peak = max(v.peak, len(v.nodes))
 }
 
 // known gives the node of a number that the upper may have: nil for one that

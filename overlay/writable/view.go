@@ -30,6 +30,7 @@ type View struct {
 
 	mu        sync.Mutex
 	nodes     map[overlay.NodeID]*node  // of all that the upper has and that is known
+	peak      int                       // how many nodes there were at most, see shrink
 	told      lookups                   // of nodes that only the lower has
 	gone      map[overlay.NodeID]uint32 // of files that only the lower has: names deleted here
 	flights   map[overlay.NodeID]*flight

@@ -21,9 +21,9 @@ type Cache[K comparable] struct {
 
 // A File is an open file of a cache, to be given back to it.
 type File[K comparable] struct {
-	FD int
+	FD  int
+	Key K
 
-	key   K
 	users int
 	gone  bool // not in the cache any more
 }
@@ -55,7 +55,7 @@ func (c *Cache[K]) Add(key K, fd int) *File[K] {
 		unix.Close(fd)
 		return f
 	}
-	f := &File[K]{FD: fd, key: key, users: 1}
+	f := &File[K]{FD: fd, Key: key, users: 1}
 	if c.files == nil {
 		c.files = map[K]*list.Element{}
 	}
@@ -80,13 +80,22 @@ func (c *Cache[K]) Put(f *File[K]) {
 	case f.gone:
 		unix.Close(f.FD)
 	case c.order.Len() > c.Most:
-		c.removeLocked(c.files[f.key])
+		c.removeLocked(c.files[f.Key])
+	}
+}
+
+// Drop closes the file of a key, if it is in use when it is given back.
+func (c *Cache[K]) Drop(key K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.files[key]; ok {
+		c.removeLocked(e)
 	}
 }
 
 func (c *Cache[K]) removeLocked(e *list.Element) {
 	f := c.order.Remove(e).(*File[K])
-	delete(c.files, f.key)
+	delete(c.files, f.Key)
 	f.gone = true
 	if f.users == 0 {
 		unix.Close(f.FD)

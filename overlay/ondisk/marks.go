@@ -55,6 +55,26 @@ func (m Marks) Opacity(dir int, name string) (Opacity, error) {
 	return Transparent, nil
 }
 
+// SetOpacity makes a directory opaque, or one that may have whiteouts of the
+// other form.
+func (m Marks) SetOpacity(dir int, name string, o Opacity) error {
+	value := []byte("y")
+	if o == XWhiteouts {
+		value = []byte("x")
+	}
+	return SetXattr(dir, name, m.Prefix+opaqueXattr, value, 0)
+}
+
+// SetRedirect is the way back from [Marks.Redirect].
+func (m Marks) SetRedirect(dir int, name, to string) error {
+	return SetXattr(dir, name, m.Prefix+redirectXattr, []byte(to), 0)
+}
+
+// SetWhiteout makes an empty file a whiteout of a directory of [XWhiteouts].
+func (m Marks) SetWhiteout(dir int, name string) error {
+	return SetXattr(dir, name, m.Prefix+whiteoutXattr, []byte("y"), 0)
+}
+
 // Redirect gives under which name the layers below have what a file or
 // directory is merged with, "" if under the same: a name in the same directory,
 // or a path from the root that begins with "/". Anything else is EINVAL, as it

@@ -52,6 +52,16 @@ func Xattrs(dir int, name string) ([]string, error) {
 	}
 }
 
+// SetXattr sets an attribute; flags are those of setxattr(2).
+func SetXattr(dir int, name, attr string, value []byte, flags int) error {
+	return unix.Lsetxattr(procPath(dir, name), attr, value, flags)
+}
+
+// RemoveXattr removes an attribute.
+func RemoveXattr(dir int, name, attr string) error {
+	return unix.Lremovexattr(procPath(dir, name), attr)
+}
+
 // oldKernel is set when the kernel has no getxattrat(2), which is of Linux 6.13.
 // Then the way is through /proc, which takes four times as long.
 var oldKernel atomic.Bool

@@ -12,6 +12,7 @@ import (
 
 	"mica/layerstore/toc"
 	"mica/overlay"
+	"mica/overlay/ondisk"
 )
 
 // own gives the node of a number in the upper, copied up if only the lower has
@@ -316,7 +317,7 @@ func (v *View) copyMetadata(dir int, tmp string, a overlay.Attr) error {
 	if err := unix.Fchownat(dir, tmp, int(a.UID), int(a.GID), unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		// Who is not root owns all that he makes, and in a user namespace there may
 		// be no such owner.
-		if err != unix.EPERM && err != unix.EINVAL || v.kind.prefix != "user." {
+		if err != unix.EPERM && err != unix.EINVAL || v.kind.Marks != ondisk.User {
 			return err
 		}
 	}
@@ -332,7 +333,7 @@ func (v *View) copyMetadata(dir int, tmp string, a overlay.Attr) error {
 		if err != nil {
 			return err
 		}
-		err = unix.Lsetxattr(at(dir, tmp), v.kind.stored(name), value, 0)
+		err = ondisk.SetXattr(dir, tmp, v.kind.Stored(name), value, 0)
 		if (err == unix.EPERM || err == unix.ENOTSUP) && !strings.HasPrefix(name, "user.") {
 			continue // security.* and trusted.* are root's
 		}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mica/overlay"
+	"mica/overlay/ondisk"
 )
 
 // Mknod makes a file of any type but a directory or a symlink. rdev is as the
@@ -144,7 +145,7 @@ func (v *View) nursery(p place) (fd int, done func(), err error) {
 	if err := unix.Fstat(p.fd, &st); err != nil {
 		return -1, nil, err
 	}
-	acl, err := getXattr(p.fd, ".", aclDefault)
+	acl, err := ondisk.Xattr(p.fd, ".", aclDefault)
 	if err != nil {
 		return -1, nil, err
 	}

@@ -9,11 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mica/overlay"
+	"mica/overlay/ondisk"
 )
 
 // open gives a regular file of the upper; nil if only the lower has it. The
 // caller gives it back to v.fds.
-func (v *View) open(id overlay.NodeID) (*descriptor, error) {
+func (v *View) open(id overlay.NodeID) (*ondisk.File[*node], error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	n, err := v.known(id)
@@ -32,9 +33,9 @@ func (v *View) ReadAt(ctx context.Context, id overlay.NodeID, p []byte, off int6
 	if f == nil {
 		return v.lower.ReadAt(ctx, id, p, off)
 	}
-	defer v.fds.put(f)
+	defer v.fds.Put(f)
 	for done := 0; ; {
-		k, err := unix.Pread(f.fd, p[done:], off+int64(done))
+		k, err := unix.Pread(f.FD, p[done:], off+int64(done))
 		if err == unix.EINTR {
 			continue
 		}
@@ -57,10 +58,10 @@ func (v *View) WriteAt(id overlay.NodeID, p []byte, off int64, drop bool) error 
 	if err != nil {
 		return err
 	}
-	if err = writeAll(w.fd, p, off); err != nil {
+	if err = writeAll(w.FD, p, off); err != nil {
 		err = writeError(err)
 	} else if drop {
-		err = dropPrivileges(w.fd, nil)
+		err = dropPrivileges(w.FD, nil)
 	}
 	return v.wrote(w, err)
 }
@@ -129,8 +130,8 @@ func (v *View) Allocate(id overlay.NodeID, mode uint32, off, size int64, keep fu
 	if err != nil {
 		return err
 	}
-	if err = unix.Fallocate(w.fd, mode, off, size); err == nil {
-		err = dropPrivileges(w.fd, keep)
+	if err = unix.Fallocate(w.FD, mode, off, size); err == nil {
+		err = dropPrivileges(w.FD, keep)
 	}
 	return v.wrote(w, err)
 }
@@ -145,14 +146,14 @@ func (v *View) Copy(from overlay.NodeID, fromOff int64, to overlay.NodeID, toOff
 	if in == nil {
 		return 0, unix.EXDEV
 	}
-	defer v.fds.put(in)
+	defer v.fds.Put(in)
 	out, err := v.openToWrite(to)
 	if err != nil {
 		return 0, err
 	}
-	n, err := unix.CopyFileRange(in.fd, &fromOff, out.fd, &toOff, size, 0)
+	n, err := unix.CopyFileRange(in.FD, &fromOff, out.FD, &toOff, size, 0)
 	if n > 0 {
-		err = dropPrivileges(out.fd, keep)
+		err = dropPrivileges(out.FD, keep)
 	}
 	return n, v.wrote(out, err)
 }
@@ -175,8 +176,8 @@ func (v *View) seek(id overlay.NodeID, off int64, whence int, lower func(overlay
 	if f == nil {
 		return lower(id, off)
 	}
-	defer v.fds.put(f)
-	found, err := unix.Seek(f.fd, off, whence)
+	defer v.fds.Put(f)
+	found, err := unix.Seek(f.FD, off, whence)
 	if err == unix.ENXIO {
 		err = overlay.ErrPastEnd
 	}
@@ -187,7 +188,7 @@ func (v *View) seek(id overlay.NodeID, off int64, whence int, lower func(overlay
 func (v *View) Sync(id overlay.NodeID, dataOnly bool) error {
 	v.mu.Lock()
 	n, err := v.known(id)
-	var f *descriptor
+	var f *ondisk.File[*node]
 	if err == nil && n != nil && (n.isDir() || n.mode == unix.S_IFREG) {
 		f, err = v.file(n)
 	}
@@ -195,11 +196,11 @@ func (v *View) Sync(id overlay.NodeID, dataOnly bool) error {
 	if f == nil || err != nil {
 		return err
 	}
-	defer v.fds.put(f)
+	defer v.fds.Put(f)
 	if dataOnly {
-		return unix.Fdatasync(f.fd)
+		return unix.Fdatasync(f.FD)
 	}
-	return unix.Fsync(f.fd)
+	return unix.Fsync(f.FD)
 }
 
 // Space is statfs(2) of the upper's file system.

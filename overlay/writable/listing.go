@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mica/overlay/ondisk"
 )
 
 // What a listing has of a name besides the types of files, S_IFMT.
@@ -130,64 +132,30 @@ func (v *View) readUpper(n *node, tell func(name string, kind uint32)) error {
 		return err
 	}
 	defer p.done()
-	// A descriptor of its own, as a position belongs to it.
-	fd, err := openDir(p.fd, ".")
+	opacity, err := v.kind.Opacity(p.fd, ".")
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	marked, err := getXattr(fd, ".", v.kind.prefix+opaqueXattr)
-	if err != nil {
-		return err
-	}
-	var names []string
-	var types []uint8
-	if err := scan(fd, func(name string, typ uint8) bool {
-		names, types = append(names, name), append(types, typ)
+	var entries []ondisk.Entry
+	if err := ondisk.Scan(p.fd, func(e ondisk.Entry) bool {
+		entries = append(entries, e)
 		return true
 	}); err != nil {
 		return err
 	}
-	for i, name := range names {
-		kind := uint32(types[i]) << 12 // DT_* are S_IF* (inode(7))
-		if types[i] == unix.DT_UNKNOWN || types[i] == unix.DT_CHR || types[i] == unix.DT_REG && string(marked) == "x" {
+	for _, e := range entries {
+		kind := e.Type
+		if kind == 0 || kind == unix.S_IFCHR || kind == unix.S_IFREG && opacity == ondisk.XWhiteouts {
 			var st unix.Stat_t
-			if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			if err := unix.Fstatat(p.fd, e.Name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 				return err
 			}
 			kind = st.Mode & unix.S_IFMT
-			if v.kind.whiteout(fd, name, &st) {
+			if v.kind.whiteout(p.fd, e.Name, &st) {
 				kind = entryWhiteout
 			}
 		}
-		tell(name, kind)
+		tell(e.Name, kind)
 	}
 	return nil
-}
-
-// scan calls f for the entries of a directory from where its descriptor stands
-// on, until f returns false. types are DT_*.
-func scan(fd int, f func(name string, typ uint8) bool) error {
-	if _, err := unix.Seek(fd, 0, unix.SEEK_SET); err != nil {
-		return err
-	}
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := unix.Getdents(fd, buf)
-		if err == unix.EINTR {
-			continue
-		}
-		if n == 0 || err != nil {
-			return err
-		}
-		for b := buf[:n]; len(b) > 0; {
-			// struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name
-			reclen := binary.NativeEndian.Uint16(b[16:])
-			name, _, _ := strings.Cut(string(b[19:reclen]), "\x00")
-			if name != "." && name != ".." && !f(name, b[18]) {
-				return nil
-			}
-			b = b[reclen:]
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mica/overlay"
+	"mica/overlay/ondisk"
 )
 
 // A node is an inode that the upper has. What only the lower has needs none.
@@ -40,14 +41,14 @@ func (n *node) isDir() bool { return n.mode == unix.S_IFDIR }
 // place is a directory's descriptor and a name in it, to be given back.
 type place struct {
 	v    *View
-	dir  *descriptor // nil for fixed directories
+	dir  *ondisk.File[*node] // nil for fixed directories
 	fd   int
 	name string
 }
 
 func (p *place) done() {
 	if p.dir != nil {
-		p.v.fds.put(p.dir)
+		p.v.fds.Put(p.dir)
 	}
 }
 
@@ -68,13 +69,13 @@ func (v *View) in(dir *node, name string) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	return place{v: v, dir: f, fd: f.fd, name: name}, nil
+	return place{v: v, dir: f, fd: f.FD, name: name}, nil
 }
 
 // file opens a node of the upper, a directory or a regular file, for all that
 // may be done to it. The caller gives it back.
-func (v *View) file(n *node) (*descriptor, error) {
-	if f := v.fds.get(n); f != nil {
+func (v *View) file(n *node) (*ondisk.File[*node], error) {
+	if f := v.fds.Get(n); f != nil {
 		return f, nil
 	}
 	p, err := v.place(n)
@@ -94,7 +95,7 @@ func (v *View) file(n *node) (*descriptor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upper %s: %w", n.name, err)
 	}
-	return v.fds.add(n, fd), nil
+	return v.fds.Add(n, fd), nil
 }
 
 // openAnyway opens a file whose mode does not allow its owner to: who is not
@@ -167,7 +168,7 @@ func (v *View) release(n *node) {
 	}
 	delete(v.nodes, n.id)
 	v.shrink()
-	v.fds.drop(n)
+	v.fds.Drop(n)
 	v.dropList(n)
 	if p := n.parent; p != nil {
 		n.parent = nil

@@ -12,7 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mica/overlay"
+	"mica/overlay/ondisk"
 )
+
+// maxDescriptors is how many directories and files of the upper are kept open;
+// a usual limit is 1024.
+const maxDescriptors = 400
 
 // Names in the work directory. The kernel's overlayfs has its own beside them.
 const (
@@ -144,7 +149,7 @@ func (d *Dirs) note(attr string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", d.Upper.Name(), err)
 	}
-	b, err := getXattr(int(d.Upper.Fd()), ".", kind.prefix+attr)
+	b, err := ondisk.Xattr(int(d.Upper.Fd()), ".", kind.Prefix+attr)
 	return string(b), err
 }
 
@@ -153,7 +158,7 @@ func (d *Dirs) setNote(attr, value string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.Upper.Name(), err)
 	}
-	return unix.Fsetxattr(int(d.Upper.Fd()), kind.prefix+attr, []byte(value), 0)
+	return unix.Fsetxattr(int(d.Upper.Fd()), kind.Prefix+attr, []byte(value), 0)
 }
 
 // Open puts an upper over a lower tree. takeover says that another server has
@@ -161,7 +166,7 @@ func (d *Dirs) setNote(attr, value string) error {
 // that the upper has, and what was deleted and is still open is there; else the
 // work directory is emptied. The files of d stay the caller's.
 func Open(lower overlay.Lower, d Dirs, takeover bool) (v *View, err error) {
-	v = &View{lower: lower, nodes: map[overlay.NodeID]*node{}, gone: map[overlay.NodeID]uint32{}, flights: map[overlay.NodeID]*flight{}, upper: -1, work: -1, orphans: -1, state: -1}
+	v = &View{fds: ondisk.Cache[*node]{Most: maxDescriptors}, lower: lower, nodes: map[overlay.NodeID]*node{}, gone: map[overlay.NodeID]uint32{}, flights: map[overlay.NodeID]*flight{}, upper: -1, work: -1, orphans: -1, state: -1}
 	defer func() {
 		if err != nil {
 			v.Close()
@@ -252,7 +257,7 @@ func madeDir(dir int, name string) (int, error) {
 // emptyDir reports whether a directory has no entries.
 func emptyDir(dir int) (bool, error) {
 	empty := true
-	err := scan(dir, func(string, uint8) bool { empty = false; return false })
+	err := ondisk.Scan(dir, func(ondisk.Entry) bool { empty = false; return false })
 	return empty, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mica/overlay"
+	"mica/overlay/ondisk"
 )
 
 // Unlink removes a name that is no directory's.
@@ -144,8 +145,8 @@ func (v *View) removeOrphan(n *node) bool {
 	defer unix.Close(fd)
 	for {
 		var names []string
-		err := scan(fd, func(name string, _ uint8) bool {
-			names = append(names, name)
+		err := ondisk.Scan(fd, func(e ondisk.Entry) bool {
+			names = append(names, e.Name)
 			return true
 		})
 		if err != nil {
@@ -231,7 +232,7 @@ func (v *View) newWhiteout(dir int, name string, home int) error {
 	if opaque, err := v.kind.opaque(home, "."); err != nil {
 		return err
 	} else if !opaque {
-		if err := unix.Fsetxattr(home, v.kind.prefix+opaqueXattr, []byte("x"), 0); err != nil {
+		if err := v.kind.SetOpacity(home, ".", ondisk.XWhiteouts); err != nil {
 			return err
 		}
 	}
@@ -240,9 +241,8 @@ func (v *View) newWhiteout(dir int, name string, home int) error {
 	if err != nil {
 		return err
 	}
-	err = unix.Fsetxattr(fd, v.kind.prefix+whiteoutXattr, []byte("y"), 0)
 	unix.Close(fd)
-	if err == nil {
+	if err = v.kind.SetWhiteout(v.work, tmp); err == nil {
 		err = unix.Renameat2(v.work, tmp, dir, name, unix.RENAME_NOREPLACE)
 	}
 	if err != nil {

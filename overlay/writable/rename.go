@@ -170,6 +170,10 @@ func (v *View) rename(m *move, to overlay.Attr, exists bool) error {
 	return nil
 }
 
+// surePath is how long a redirect may be on any file system: what ENOSPC means is
+// that there is no space.
+const surePath = 1 << 10
+
 // markFor gives a directory the marks that it needs to stay what it is under
 // another name. Under the present one they change nothing.
 func (v *View) markFor(n *node, at place, dst *node, name string) error {
@@ -187,8 +191,8 @@ func (v *View) markFor(n *node, at place, dst *node, name string) error {
 	if err != nil {
 		return err
 	}
-	err = v.kind.setRedirect(at.fd, at.name, path)
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ERANGE) || errors.Is(err, unix.E2BIG) {
+	err = v.kind.SetRedirect(at.fd, at.name, path)
+	if errors.Is(err, unix.ERANGE) || errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOSPC) && len(path) > surePath {
 		return unix.EXDEV // the path is longer than an attribute; mv copies then
 	}
 	n.redirected = err == nil

@@ -103,16 +103,16 @@ func (v *View) truncate(n *node, size int64, drop bool) (mtime unix.Timespec, er
 	if err != nil {
 		return mtime, err
 	}
-	defer v.fds.put(f)
+	defer v.fds.Put(f)
 	var st unix.Stat_t
-	if err := unix.Fstat(f.fd, &st); err != nil {
+	if err := unix.Fstat(f.FD, &st); err != nil {
 		return mtime, err
 	}
-	if err := unix.Ftruncate(f.fd, size); err != nil {
+	if err := unix.Ftruncate(f.FD, size); err != nil {
 		return mtime, writeError(err)
 	}
 	if drop {
-		err = dropPrivileges(f.fd, nil)
+		err = dropPrivileges(f.FD, nil)
 	}
 	return st.Mtim, err
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mica/overlay"
+	"mica/overlay/ondisk"
 )
 
 // findAll makes known what the upper has. After a takeover that is all, as the
@@ -68,8 +69,8 @@ func (v *View) findIn(ctx context.Context, d *node) error {
 // findOrphans makes known what was deleted and may still be open.
 func (v *View) findOrphans() error {
 	var names []string
-	if err := scan(v.orphans, func(name string, _ uint8) bool {
-		names = append(names, name)
+	if err := ondisk.Scan(v.orphans, func(e ondisk.Entry) bool {
+		names = append(names, e.Name)
 		return true
 	}); err != nil {
 		return err
@@ -96,9 +97,9 @@ func (v *View) findOrphans() error {
 // sweepWork removes what the former server had begun: it is asked for again.
 func (v *View) sweepWork() error {
 	var names []string
-	if err := scan(v.work, func(name string, _ uint8) bool {
-		if strings.HasPrefix(name, tempMark) {
-			names = append(names, name)
+	if err := ondisk.Scan(v.work, func(e ondisk.Entry) bool {
+		if strings.HasPrefix(e.Name, tempMark) {
+			names = append(names, e.Name)
 		}
 		return true
 	}); err != nil {

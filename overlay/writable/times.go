@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mica/overlay"
+	"mica/overlay/ondisk"
 )
 
 // What is written to a file of the upper moves its time of change to now. To the
@@ -22,7 +23,7 @@ type unmoved struct {
 }
 
 // openToWrite gives a regular file after copy-up. The caller gives it to wrote.
-func (v *View) openToWrite(id overlay.NodeID) (*descriptor, error) {
+func (v *View) openToWrite(id overlay.NodeID) (*ondisk.File[*node], error) {
 	if err := v.raise(id, -1); err != nil {
 		return nil, err
 	}
@@ -38,8 +39,8 @@ func (v *View) openToWrite(id overlay.NodeID) (*descriptor, error) {
 	}
 	if n.unmoved.writers == 0 {
 		var st unix.Stat_t
-		if err := unix.Fstat(f.fd, &st); err != nil {
-			v.fds.put(f)
+		if err := unix.Fstat(f.FD, &st); err != nil {
+			v.fds.Put(f)
 			return nil, err
 		}
 		n.unmoved.mtime = st.Mtim
@@ -50,12 +51,12 @@ func (v *View) openToWrite(id overlay.NodeID) (*descriptor, error) {
 
 // wrote lets go of a file that was written to, with the time that it had, or
 // that it was given meanwhile. It passes the error of the write on.
-func (v *View) wrote(f *descriptor, err error) error {
-	defer v.fds.put(f)
+func (v *View) wrote(f *ondisk.File[*node], err error) error {
+	defer v.fds.Put(f)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	f.n.unmoved.writers--
-	if e := futimens(f.fd, unix.Timespec{Nsec: unix.UTIME_OMIT}, f.n.unmoved.mtime); err == nil {
+	f.Key.unmoved.writers--
+	if e := futimens(f.FD, unix.Timespec{Nsec: unix.UTIME_OMIT}, f.Key.unmoved.mtime); err == nil {
 		err = e
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 
 	"mica/layerstore/toc"
 	"mica/overlay"
+	"mica/overlay/ondisk"
 )
 
 // A View is a lower tree with an upper over it, as programs see it. Its methods
@@ -23,7 +24,7 @@ type View struct {
 	orphans int
 	state   int
 
-	fds       descriptors
+	fds       ondisk.Cache[*node]
 	seed      uint64 // of the order in which directories are read
 	empty     bool   // the upper had nothing when it was opened
 	takenOver bool   // the kernel was told of nodes by another server
@@ -45,7 +46,7 @@ type View struct {
 // Close lets go of the directories. What is deleted and still kept is removed
 // at the next Open.
 func (v *View) Close() error {
-	v.fds.close()
+	v.fds.Close()
 	for _, fd := range []int{v.state, v.orphans, v.work, v.upper} {
 		if fd >= 0 {
 			unix.Close(fd)
@@ -57,7 +58,7 @@ func (v *View) Close() error {
 // Clean empties the work directory once the mount is gone. Only Close may be
 // called after it.
 func (v *View) Clean() error {
-	v.fds.close()
+	v.fds.Close()
 	return os.RemoveAll(fdPath(v.work) + "/../" + workName)
 }
 
@@ -210,25 +211,25 @@ func (v *View) mergedWith(parent *node, p place) (lower overlay.NodeID, redirect
 	if opaque, err := v.kind.opaque(p.fd, p.name); err != nil || opaque {
 		return 0, false, err
 	}
-	redirect, err := getXattr(p.fd, p.name, v.kind.prefix+redirectXattr)
+	redirect, err := v.kind.Redirect(p.fd, p.name)
 	if err != nil {
 		return 0, false, err
 	}
 	var a overlay.Attr
 	switch {
-	case len(redirect) > 0 && redirect[0] == '/':
-		a, err = v.walkLower(string(redirect))
+	case redirect != "" && redirect[0] == '/':
+		a, err = v.walkLower(redirect)
 	case parent.lower == 0:
 		return 0, false, nil
-	case len(redirect) > 0:
-		a, err = v.lower.Lookup(parent.lower, string(redirect))
+	case redirect != "":
+		a, err = v.lower.Lookup(parent.lower, redirect)
 	default:
 		a, err = v.lower.Lookup(parent.lower, p.name)
 	}
 	if notExist(err) || err == nil && a.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return 0, false, nil
 	}
-	return a.ID, len(redirect) > 0, err
+	return a.ID, redirect != "", err
 }
 
 // Attr gives what stat(2) tells of a node.

@@ -1,11 +1,10 @@
 package writable
 
 import (
-	"bytes"
-
 	"golang.org/x/sys/unix"
 
 	"mica/overlay"
+	"mica/overlay/ondisk"
 )
 
 // Xattr gives the value of an attribute, [overlay.ErrNoXattr] if there is none.
@@ -24,7 +23,7 @@ func (v *View) Xattr(id overlay.NodeID, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer p.done()
-	b, err := getXattr(p.fd, p.name, v.kind.stored(name))
+	b, err := ondisk.Xattr(p.fd, p.name, v.kind.Stored(name))
 	if err == nil && b == nil {
 		err = overlay.ErrNoXattr
 	}
@@ -47,30 +46,17 @@ func (v *View) Xattrs(id overlay.NodeID) ([]string, error) {
 		return nil, err
 	}
 	defer p.done()
-	list, err := listXattrs(at(p.fd, p.name))
+	list, err := ondisk.Xattrs(p.fd, p.name)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for name := range bytes.SplitSeq(list, []byte{0}) {
-		if s := string(name); s != "" && !v.kind.internal(s) {
-			names = append(names, v.kind.shown(s))
+	for _, name := range list {
+		if !v.kind.Internal(name) {
+			names = append(names, v.kind.Shown(name))
 		}
 	}
 	return names, nil
-}
-
-func listXattrs(path string) ([]byte, error) {
-	for buf := make([]byte, 1024); ; buf = make([]byte, 64<<10) {
-		n, err := unix.Llistxattr(path, buf)
-		if err == unix.ERANGE && len(buf) < 64<<10 {
-			continue
-		}
-		if err == unix.ENOTSUP {
-			return nil, nil
-		}
-		return buf[:max(n, 0)], err
-	}
 }
 
 // SetXattr sets an attribute; flags are those of setxattr(2). dropSetgid takes
@@ -86,7 +72,7 @@ func (v *View) SetXattr(id overlay.NodeID, name string, value []byte, flags uint
 		}
 	}
 	return v.changeXattr(id, func(p place) error {
-		err := unix.Lsetxattr(at(p.fd, p.name), v.kind.stored(name), value, int(flags))
+		err := ondisk.SetXattr(p.fd, p.name, v.kind.Stored(name), value, int(flags))
 		if err == nil && dropSetgid {
 			err = dropSetgidOf(p)
 		}
@@ -106,7 +92,7 @@ func (v *View) RemoveXattr(id overlay.NodeID, name string, c Caller) error {
 	if err := v.begin(c); err != nil {
 		return err
 	}
-	return v.changeXattr(id, func(p place) error { return unix.Lremovexattr(at(p.fd, p.name), v.kind.stored(name)) })
+	return v.changeXattr(id, func(p place) error { return ondisk.RemoveXattr(p.fd, p.name, v.kind.Stored(name)) })
 }
 
 func dropSetgidOf(p place) error {

@@ -25,11 +25,16 @@ type Cache struct {
 	spans map[spanKey]*list.Element
 	order *list.List // of *span, the last used in front
 	free  buffers
+
+	runs  map[spanKey]*run // of spans that are cached by pieces
+	clock uint64           // counts the steps of runs
 }
 
+// A spanKey names a span, or a piece of one that is cached by pieces.
 type spanKey struct {
 	reader *Reader
 	number int
+	piece  int
 }
 
 // maxDecoding is how many spans of one cache are filled at once.
@@ -39,7 +44,7 @@ const maxDecoding = 4
 // that is more. Besides, spans that are being read are held as long as that
 // takes.
 func NewCache(size int64) *Cache {
-	return &Cache{max: size, decoding: make(chan struct{}, maxDecoding), spans: map[spanKey]*list.Element{}, order: list.New()}
+	return &Cache{max: size, decoding: make(chan struct{}, maxDecoding), spans: map[spanKey]*list.Element{}, runs: map[spanKey]*run{}, order: list.New()}
 }
 
 // Used is how many bytes the cache holds.
@@ -63,6 +68,11 @@ func (c *Cache) get(key spanKey, size int, fill func(*span)) (*span, error) {
 		return s, nil
 	}
 	c.count.misses.Add(1)
+	return c.addLocked(key, size, fill)
+}
+
+// addLocked adds a span that is not there, as get does.
+func (c *Cache) addLocked(key spanKey, size int, fill func(*span)) (*span, error) {
 	c.makeRoomLocked(int64(size))
 	buf, err := c.free.get(size)
 	if err != nil {
@@ -129,6 +139,14 @@ func (c *Cache) dropAll(r *Reader) {
 	for key, e := range c.spans {
 		if key.reader == r {
 			c.removeLocked(e)
+		}
+	}
+	for key, g := range c.runs {
+		if key.reader == r {
+			if g.dec != nil {
+				unzstders.Put(g.dec)
+			}
+			delete(c.runs, key)
 		}
 	}
 	if c.order.Len() == 0 {

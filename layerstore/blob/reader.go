@@ -83,21 +83,50 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// readSpan fills p with the bytes from off on as far as the span has them.
+// readSpan fills p with the bytes from off on as far as the span, or the piece
+// of it that is cached by itself, has them.
 func (r *Reader) readSpan(ctx context.Context, ix *toc.Index, number int, p []byte, off int64) (int, error) {
 	sp := ix.Span(number)
-	s, err := r.cache.get(spanKey{r, number}, int(sp.Len()), func(s *span) { r.fills.Go(func() { r.fill(ix, sp, s) }) })
+	key, start, size := r.part(ix, sp, number, off)
+	s, err := r.cache.get(key, size, func(s *span) {
+		if pieced(ix) {
+			r.wantLocked(ix, sp, s)
+			return
+		}
+		r.fills.Go(func() { r.fill(ix, sp, s) })
+	})
 	if err != nil {
 		return 0, err
 	}
 	defer r.cache.release(s)
-	from := int(off - sp.Out)
+	if pieced(ix) {
+		r.ahead(ix, sp, key)
+	}
+	from := int(off - start)
 	to := min(from+len(p), len(s.buf))
 	if err := s.wait(ctx, from, to); err != nil {
 		return 0, err
 	}
 	return copy(p, s.buf[from:to]), nil
 }
+
+// part gives what the cache has the byte at off under: its key, where it begins
+// and its length.
+func (r *Reader) part(ix *toc.Index, sp toc.Span, number int, off int64) (key spanKey, start int64, size int) {
+	key = spanKey{reader: r, number: number}
+	if !pieced(ix) {
+		return key, sp.Out, int(sp.Len())
+	}
+	key.piece = int((off - sp.Out) / pieceLen)
+	return key, sp.Out + int64(key.piece)*pieceLen, pieceSize(sp, key.piece)
+}
+
+// pieced says whether spans are cached by pieces: those of zstd are long, as a
+// checkpoint in it is large.
+func pieced(ix *toc.Index) bool { return ix.Info().Codec == toc.Zstd && !wholeSpans }
+
+// wholeSpans is for tests: the slow twin of what is cached by pieces.
+var wholeSpans bool
 
 // Close ends what still decodes ahead of its readers, waits for it, and gives
 // back what the reader has in the cache. Nobody may read any more; the index
@@ -124,16 +153,17 @@ func (r *Reader) Cached(off int64, n int) bool {
 	for off < end {
 		number := ix.SpanAt(off)
 		sp := ix.Span(number)
-		s := r.cache.peek(spanKey{r, number})
+		key, start, size := r.part(ix, sp, number, off)
+		s := r.cache.peek(key)
 		if s == nil {
 			return false
 		}
-		ready := s.has(int(min(end, sp.OutEnd) - sp.Out))
+		ready := s.has(int(min(end-start, int64(size))))
 		r.cache.release(s)
 		if !ready {
 			return false
 		}
-		off = sp.OutEnd
+		off = start + int64(size)
 	}
 	return true
 }
@@ -170,27 +200,39 @@ func (r *Reader) fill(ix *toc.Index, sp toc.Span, s *span) {
 // how many bytes of it are right.
 func (r *Reader) fillBlocks(ix *toc.Index, sp toc.Span, s *span) (n int, err error) {
 	err = r.decode(ix, sp, func(dec io.Reader) error {
-		for b := 0; n < len(s.buf); b++ {
-			if r.closed.Load() {
-				return os.ErrClosed
-			}
-			block := s.buf[n:min(n+toc.BlockLen, len(s.buf))]
-			if _, err := io.ReadFull(dec, block); err != nil {
-				if err == io.EOF {
-					err = io.ErrUnexpectedEOF
-				}
-				return err
-			}
-			if got, want := toc.Checksum(block), ix.Sum(sp, b); got != want {
-				return fmt.Errorf("bytes %d-%d do not match (want crc32c %08x, got %08x)",
-					sp.Out+int64(n), sp.Out+int64(n+len(block)), want, got)
-			}
-			n += len(block)
-			if n < len(s.buf) {
-				s.advance(n, nil)
-			}
-		}
-		return nil
+		n, err = r.checked(ix, sp, 0, dec, s)
+		return err
 	})
 	return n, err
+}
+
+// checked fills s with what dec gives, blocks of the span sp from first on, and
+// gives how many bytes are right.
+func (r *Reader) checked(ix *toc.Index, sp toc.Span, first int, dec io.Reader, s *span) (n int, err error) {
+	for b := first; n < len(s.buf); b++ {
+		if r.closed.Load() {
+			return n, os.ErrClosed
+		}
+		block := s.buf[n:min(n+toc.BlockLen, len(s.buf))]
+		if _, err := io.ReadFull(dec, block); err != nil {
+			return n, noEOF(err)
+		}
+		if got, want := toc.Checksum(block), ix.Sum(sp, b); got != want {
+			at := sp.Out + int64(b)*toc.BlockLen
+			return n, fmt.Errorf("bytes %d-%d do not match (want crc32c %08x, got %08x)", at, at+int64(len(block)), want, got)
+		}
+		n += len(block)
+		if n < len(s.buf) {
+			s.advance(n, nil)
+		}
+	}
+	return n, nil
+}
+
+// noEOF: where bytes are due, the end is not expected.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }

@@ -17,6 +17,10 @@ const pieceLen = 1 << 20
 // piecesAhead is how many pieces are wanted ahead of who reads in sequence.
 const piecesAhead = 2
 
+// keptBefore is how many pieces before a wanted one are kept in any case: of
+// requests in flight a later one may come first.
+const keptBefore = 2
+
 // maxParked is how many decoders of a cache wait to go on where they stopped.
 // Each holds its window, 8 MiB as a rule.
 const maxParked = 8
@@ -129,13 +133,19 @@ func (c *Cache) step(g *run, key spanKey, sp toc.Span) (target, into *span) {
 		return target, target
 	}
 	key.piece = g.next
-	return target, c.spareLocked(key, pieceSize(sp, g.next))
+	return target, c.spareLocked(key, pieceSize(sp, g.next), g.next+keptBefore >= target.key.piece)
 }
 
 // spareLocked gives a span for a piece that nobody has asked for, if it is not
-// there and nothing has to go for it. It is the first to go.
-func (c *Cache) spareLocked(key spanKey, size int) *span {
-	if _, ok := c.spans[key]; ok || c.used+int64(size) > c.max {
+// there and nothing has to go for it, or it is near. It is the first to go.
+func (c *Cache) spareLocked(key spanKey, size int, near bool) *span {
+	if _, ok := c.spans[key]; ok {
+		return nil
+	}
+	if near {
+		c.makeRoomLocked(int64(size))
+	}
+	if c.used+int64(size) > c.max {
 		return nil
 	}
 	buf, err := c.free.get(size)
@@ -197,6 +207,10 @@ func (r *Reader) ahead(ix *toc.Index, sp toc.Span, key spanKey) {
 	defer c.mu.Unlock()
 	before := key
 	before.piece--
+	if key.piece == 0 && key.number > 0 {
+		last := ix.Span(key.number - 1)
+		before = spanKey{reader: r, number: key.number - 1, piece: int((last.Len() - 1) / pieceLen)}
+	}
 	if _, ok := c.spans[before]; !ok || r.closed.Load() {
 		return
 	}

@@ -3,6 +3,7 @@ package blob
 import (
 	"container/list"
 	"sync"
+	"time"
 )
 
 // A Cache keeps decoded spans of any number of Readers, the last used ones,
@@ -28,6 +29,7 @@ type Cache struct {
 
 	runs  map[spanKey]*run // of spans that are cached by pieces
 	clock uint64           // counts the steps of runs
+	idle  *time.Timer      // unparks runs; nil before there was one
 }
 
 // A spanKey names a span, or a piece of one that is cached by pieces.
@@ -143,9 +145,7 @@ func (c *Cache) dropAll(r *Reader) {
 	}
 	for key, g := range c.runs {
 		if key.reader == r {
-			if g.dec != nil {
-				unzstders.Put(g.dec)
-			}
+			g.letGo()
 			delete(c.runs, key)
 		}
 	}

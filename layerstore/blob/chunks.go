@@ -135,7 +135,7 @@ func (m *members) open(in, end int64) error {
 	m.in, m.end, m.pos = -1, end, 0
 	if m.zstd {
 		if m.zs == nil {
-			m.zs = unzstders.Get().(*unzstd.Reader)
+			m.zs = unzstders.get()
 		}
 		m.zs.Reset(io.NewSectionReader(m.of.src, in, end-in), unzstd.Options{MaxWindow: maxChunkWindow})
 	} else {
@@ -169,7 +169,7 @@ func (m *members) Read(p []byte) (n int, err error) {
 
 func (m *members) close() {
 	if m.zs != nil {
-		unzstders.Put(m.zs)
+		unzstders.put(m.zs)
 	}
 	if m.gz != nil {
 		inflaters.Put(m.gz)

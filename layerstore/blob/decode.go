@@ -6,7 +6,6 @@ import (
 
 	"mica/layerstore/inflate"
 	"mica/layerstore/toc"
-	"mica/layerstore/unzstd"
 )
 
 // decode calls use with a reader of the span's bytes.
@@ -24,8 +23,8 @@ func (r *Reader) decode(ix *toc.Index, sp toc.Span, use func(io.Reader) error) e
 		}
 		return use(dec)
 	case toc.Zstd:
-		dec := unzstders.Get().(*unzstd.Reader)
-		defer unzstders.Put(dec)
+		dec := unzstders.get()
+		defer unzstders.put(dec)
 		if err := dec.Resume(r.src, ix.ZstdPoint(sp), sp.InEnd); err != nil {
 			return err
 		}
@@ -34,9 +33,5 @@ func (r *Reader) decode(ix *toc.Index, sp toc.Span, use func(io.Reader) error) e
 	return use(io.NewSectionReader(r.src, sp.In, sp.InEnd-sp.In))
 }
 
-// Decoders are kept between spans: they are large, and their tables are used
-// again.
-var (
-	inflaters = sync.Pool{New: func() any { return new(inflate.Reader) }}
-	unzstders = sync.Pool{New: func() any { return new(unzstd.Reader) }}
-)
+// inflaters are decoders that are used again, for their tables.
+var inflaters = sync.Pool{New: func() any { return new(inflate.Reader) }}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -103,6 +104,32 @@ func TestPieces(t *testing.T) {
 					t.Errorf("%d bytes in the cache of a closed reader", used)
 				}
 			})
+		}
+	}
+}
+
+// Decoders that nobody goes on with are let go, without a read that would look.
+func TestIdleDecoders(t *testing.T) {
+	spec, want := frame(t, 20<<20)
+	store := layerstore.Open(t.TempDir())
+	if err := store.EnsureIndex(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	cache := blob.NewCache(32 << 20)
+	layer := store.Layer(spec, cache)
+	defer layer.Close()
+	for off := range int64(3) { // in sequence: its decoder is kept
+		got := make([]byte, 1<<20)
+		if _, err := layer.ReadAt(t.Context(), got, off<<20); err != nil || !bytes.Equal(got, want[off<<20:(off+1)<<20]) {
+			t.Fatalf("ReadAt(%d): %v, or other bytes", off<<20, err)
+		}
+	}
+	if n := cache.Decoders(); n == 0 {
+		t.Error("no decoder is kept for who reads in sequence")
+	}
+	for start := time.Now(); cache.Decoders() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > 10*blob.Idle {
+			t.Fatalf("%d decoders are kept %v after the last read", cache.Decoders(), time.Since(start))
 		}
 	}
 }

@@ -1,9 +1,11 @@
 package blob
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"mica/layerstore/toc"
 	"mica/layerstore/unzstd"
@@ -14,27 +16,34 @@ import (
 // readers than that evict from each other.
 const pieceLen = 1 << 20
 
-// piecesAhead is how many pieces are wanted ahead of who reads in sequence.
-const piecesAhead = 2
-
 // keptBefore is how many pieces before a wanted one are kept in any case: of
 // requests in flight a later one may come first.
 const keptBefore = 2
 
-// maxParked is how many decoders of a cache wait to go on where they stopped.
-// Each holds its window, 8 MiB as a rule.
-const maxParked = 8
+// maxParked is how many bytes the windows of those decoders of a cache have that
+// wait to go on where they stopped: enough for 2 of the usual size, 8 MiB. The runs
+// of more readers than that are rarely all idle at once.
+const maxParked = 20 << 20
 
 // A run decodes the pieces of one span that are wanted, by one decoder from
 // front to back, and keeps it to go on from. The lock of the cache guards
 // wanted, active and lastUse; the rest is of the goroutine while it is active.
 type run struct {
-	wanted  []*span
-	active  bool
-	lastUse uint64 // of Cache.clock
+	wanted     []*span
+	active     bool
+	sequential bool   // read so, once at least: only then is it worth to be parked
+	lastUse    uint64 // of Cache.clock
 
 	dec  *unzstd.Reader // nil: the next piece needs another start
 	next int            // the piece that dec gives next
+}
+
+// letGo gives up the run's decoder, if it has one.
+func (g *run) letGo() {
+	if g.dec != nil {
+		unzstders.put(g.dec)
+		g.dec = nil
+	}
 }
 
 // wantLocked has a piece filled by its span's run.
@@ -65,10 +74,9 @@ func (r *Reader) work(ix *toc.Index, sp toc.Span, g *run, key spanKey) {
 		r.cache.count.decoded.Add(uint64(n))
 		if err != nil {
 			err = r.fail(sp.Out+int64(g.next)*pieceLen+int64(n), err)
-			unzstders.Put(g.dec)
-			g.dec = nil
-		} else {
-			g.next++
+			g.letGo()
+		} else if g.next++; pieceSize(sp, g.next) <= 0 {
+			g.letGo()
 		}
 		// What is skipped on the way to a piece keeps that piece from its reader, too.
 		if err != nil && s != target {
@@ -84,7 +92,7 @@ func (r *Reader) work(ix *toc.Index, sp toc.Span, g *run, key spanKey) {
 // piece decodes the run's next piece into s, or leaves it out where that is nil.
 func (r *Reader) piece(ix *toc.Index, sp toc.Span, g *run, s *span) (n int, err error) {
 	if g.dec == nil {
-		g.dec = unzstders.Get().(*unzstd.Reader)
+		g.dec = unzstders.get()
 		r.cache.count.spans.Add(1)
 		if err := g.dec.Resume(r.src, ix.ZstdPoint(sp), sp.InEnd); err != nil {
 			return 0, err
@@ -123,10 +131,8 @@ func (c *Cache) step(g *run, key spanKey, sp toc.Span) (target, into *span) {
 		}
 	}
 	if g.dec == nil || target == nil {
-		if g.dec != nil {
-			unzstders.Put(g.dec)
-		}
-		g.dec, g.next, target = nil, 0, first
+		g.letGo()
+		g.next, target = 0, first
 	}
 	if target.key.piece == g.next {
 		g.wanted = slices.DeleteFunc(g.wanted, func(s *span) bool { return s == target })
@@ -174,60 +180,46 @@ func (c *Cache) finish(s *span, n int, err error) {
 	c.release(s)
 }
 
-// parkLocked lets go of the decoders that were used longest ago.
+// parkLocked keeps of the decoders that are not at work those that were used
+// last, and forgets runs without one.
 func (c *Cache) parkLocked() {
-	for {
-		var oldest spanKey
-		parked := 0
-		for key, g := range c.runs {
-			switch {
-			case g.active:
-				continue
-			case g.dec == nil:
-				delete(c.runs, key)
-				continue
-			case parked == 0 || g.lastUse < c.runs[oldest].lastUse:
-				oldest = key
-			}
-			parked++
+	var parked []spanKey
+	for key, g := range c.runs {
+		switch {
+		case g.active:
+		case g.dec == nil || !g.sequential:
+			g.letGo()
+			delete(c.runs, key)
+		default:
+			parked = append(parked, key)
 		}
-		if parked <= maxParked {
-			return
+	}
+	slices.SortFunc(parked, func(a, b spanKey) int { return cmp.Compare(c.runs[b].lastUse, c.runs[a].lastUse) })
+	left := maxParked
+	for _, key := range parked {
+		if left -= c.runs[key].dec.WindowSize(); left < 0 {
+			c.runs[key].letGo()
+			delete(c.runs, key)
 		}
-		unzstders.Put(c.runs[oldest].dec)
-		delete(c.runs, oldest)
+	}
+	switch {
+	case len(parked) == 0:
+	case c.idle == nil:
+		c.idle = time.AfterFunc(idle, c.unpark)
+	default:
+		c.idle.Reset(idle)
 	}
 }
 
-// ahead wants what comes next of a span, if who reads a piece seems to read in
-// sequence: the piece before is there.
-func (r *Reader) ahead(ix *toc.Index, sp toc.Span, key spanKey) {
-	c := r.cache
+// unpark lets go of all decoders that are not at work.
+func (c *Cache) unpark() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	before := key
-	before.piece--
-	if key.piece == 0 && key.number > 0 {
-		last := ix.Span(key.number - 1)
-		before = spanKey{reader: r, number: key.number - 1, piece: int((last.Len() - 1) / pieceLen)}
-	}
-	if _, ok := c.spans[before]; !ok || r.closed.Load() {
-		return
-	}
-	for range piecesAhead {
-		key.piece++
-		size := pieceSize(sp, key.piece)
-		if size <= 0 {
-			return
+	for key, g := range c.runs {
+		if !g.active {
+			g.letGo()
+			delete(c.runs, key)
 		}
-		if _, ok := c.spans[key]; ok {
-			continue
-		}
-		s, err := c.addLocked(key, size, func(s *span) { r.wantLocked(ix, sp, s) })
-		if err != nil {
-			return
-		}
-		s.users--
 	}
 }
 

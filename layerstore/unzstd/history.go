@@ -5,15 +5,17 @@ package unzstd
 // the current generation; what lies after it, up to end, is the one before, as far
 // as it is not overwritten.
 type history struct {
-	ring []byte
-	file *ringFile // that ring lies in; nil is the heap
-	pos  int       // of the next byte of output
-	end  int       // where the generation before ends
-	base int64     // offset in the uncompressed stream of ring[0], in the current generation
+	ring   []byte
+	mapped *ringMap // that ring lies in; nil is the heap
+	pos    int      // of the next byte of output
+	end    int      // where the generation before ends
+	base   int64    // offset in the uncompressed stream of ring[0], in the current generation
 	// start is the offset in the uncompressed stream before which no match may
 	// reach.
 	start  int64
 	window int // how far back a match may reach
+
+	offHeap bool // as Reader.OffHeap says
 }
 
 // maxBlock is the size of the largest block, in bytes (RFC 8878 §3.1.1.2.4).
@@ -32,12 +34,18 @@ func (h *history) maxBlock() int { return min(h.window, maxBlock) }
 func (h *history) reset(window int, out int64) {
 	h.window = window
 	if need := window + 2*h.room() + min(window, spare); len(h.ring) < need {
-		if h.file != nil {
-			h.file.close()
-		}
-		h.ring, h.file = newRing(need)
+		h.release()
+		h.ring, h.mapped = newRing(need, h.offHeap)
 	}
 	h.pos, h.end, h.base, h.start = 0, 0, out, out
+}
+
+// release gives the ring up.
+func (h *history) release() {
+	if h.mapped != nil {
+		h.mapped.close()
+	}
+	h.ring, h.mapped = nil, nil
 }
 
 // out is the offset in the uncompressed stream of the next byte of output.

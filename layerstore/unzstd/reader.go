@@ -88,6 +88,20 @@ func NewReader(src io.Reader, o Options) *Reader {
 	return r
 }
 
+// OffHeap has the buffer of r's window lie outside of the Go heap. It is called
+// before r is first used.
+func (r *Reader) OffHeap() { r.history.offHeap = true }
+
+// Release gives up the buffer of the window. r can be used again from Reset or
+// Resume on.
+func (r *Reader) Release() {
+	r.history.release()
+	r.ready = nil
+}
+
+// WindowSize is how many bytes the buffer of the window has.
+func (r *Reader) WindowSize() int { return len(r.history.ring) }
+
 // Reset makes r what NewReader gives, and keeps its buffers. The zero Reader will
 // do.
 func (r *Reader) Reset(src io.Reader, o Options) {

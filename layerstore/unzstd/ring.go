@@ -11,29 +11,34 @@ import (
 // zstd makes unless it is told to have a long window is below.
 const largeRing = 32 << 20
 
-// A ringFile is a ring in a file without a name, mapped into memory: so windows
-// of 128 MiB take no more memory than there is for them.
-type ringFile struct {
+// A ringMap is a ring in memory mapped for it: of a file without a name, so that
+// windows of 128 MiB take no more memory than there is for them, or of none.
+type ringMap struct {
 	data    []byte
 	cleanup runtime.Cleanup
 }
 
-// newRing gives n bytes, on the heap if file is nil. They can be used as long as
-// file is referred to, and until it is closed.
-func newRing(n int) (ring []byte, file *ringFile) {
+// newRing gives n bytes, on the heap if mapped is nil. They can be used as long as
+// mapped is referred to, and until it is closed.
+func newRing(n int, offHeap bool) (ring []byte, mapped *ringMap) {
+	var data []byte
 	if n >= largeRing {
-		if data := mapScratch(n); data != nil {
-			f := &ringFile{data: data}
-			f.cleanup = runtime.AddCleanup(f, unmapRing, data)
-			return data, f
-		}
+		data = mapScratch(n)
 	}
-	return make([]byte, n), nil
+	if data == nil && offHeap {
+		data, _ = unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON) // else the heap
+	}
+	if data == nil {
+		return make([]byte, n), nil
+	}
+	m := &ringMap{data: data}
+	m.cleanup = runtime.AddCleanup(m, unmapRing, data)
+	return data, m
 }
 
-func (f *ringFile) close() {
-	f.cleanup.Stop()
-	unmapRing(f.data)
+func (m *ringMap) close() {
+	m.cleanup.Stop()
+	unmapRing(m.data)
 }
 
 // unmapRing fails for nothing but what is no mapping.

@@ -54,7 +54,7 @@ func TestStretch(t *testing.T) {
 // TestLargeRing decodes in a file, takes it up again, and leaves none behind.
 func TestLargeRing(t *testing.T) {
 	s := repeats(3_000_000, 30, 64<<20)
-	mapped := func(r *Reader) bool { return r.history.file != nil }
+	mapped := func(r *Reader) bool { return r.history.mapped != nil }
 	var r Reader
 	for range 3 {
 		r.Reset(bytes.NewReader(s.zst), Options{MaxWindow: 64 << 20})
@@ -74,4 +74,23 @@ func TestLargeRing(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	runtime.KeepAlive(&r)
+}
+
+// TestOffHeap gives a window up and goes on with another one.
+func TestOffHeap(t *testing.T) {
+	s := repeats(300_000, 5, 1<<20)
+	var r Reader
+	r.OffHeap()
+	for range 3 {
+		r.Reset(bytes.NewReader(s.zst), Options{})
+		if got, err := readAll(&r, 1_000_001); err != nil || !bytes.Equal(got, s.plain) || r.history.mapped == nil {
+			t.Fatalf("%d bytes, %v, mapped: %v", len(got), err, r.history.mapped != nil)
+		}
+		if n := r.WindowSize(); n < 1<<20 {
+			t.Errorf("a window of %d bytes", n)
+		}
+		if r.Release(); r.WindowSize() != 0 {
+			t.Errorf("%d bytes of a window that was released", r.WindowSize())
+		}
+	}
 }

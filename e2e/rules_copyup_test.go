@@ -34,6 +34,18 @@ func copyUpRules() []rule {
 				g.fd("d/f", unix.O_RDONLY|unix.O_NOATIME)
 				g.copied("d", false)
 			}},
+		// unionmount-testsuite --verify.
+		{about: "3.1 an open to write copies up, before anything is written", layers: one(file("f", "text").own(7, 8), file("t", "text"), file("r", "text")),
+			do: func(g *ground) {
+				g.fd("r", unix.O_RDONLY)
+				g.fd("f", unix.O_WRONLY)
+				g.fd("t", unix.O_RDWR|unix.O_TRUNC)
+				g.copied("r", false)
+				g.copied("f", true)
+				g.copied("t", true)
+				g.eq("f", g.read("f"), "text")
+				g.eq("t", g.read("t"), "")
+			}, not: map[flavour]string{overImage: "copies up at the first write"}},
 		{about: "3.1 O_TRUNC and truncate", layers: one(file("f", "text"), file("g", "text"), file("h", "text")),
 			do: func(g *ground) {
 				unix.Close(g.fdUnkept("f", unix.O_WRONLY|unix.O_TRUNC))

@@ -40,6 +40,7 @@ const (
 	opSetattr       = 4
 	opRename        = 12
 	opLink          = 13
+	opOpen          = 14
 	opRead          = 15
 	opWrite         = 16
 	opFsync         = 20
@@ -103,8 +104,8 @@ func protocolOptions(h *handlers, checked bool) *fuse.MountOptions {
 		PanicHandler:         func(reason any) fuse.Status { return h.panicked(reason) },
 		Logger:               slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
 	}
-	if _, ok := feature[*writable.View](h.view); ok {
-		writableOptions(o)
+	if w, ok := feature[*writable.View](h.view); ok {
+		writableOptions(o, w)
 	}
 	return o
 }
@@ -287,7 +288,7 @@ func (s *session) dispatch(l *lane, req []byte) {
 			s.work.add(&job{unique: hd.unique, req: slices.Clone(req), opcode: opRead, size: n, start: start})
 			return
 		}
-	case opFsync, opFsyncdir, opCopyFileRange, opWrite, opSetattr, opSetxattr, opRemovexattr, opFallocate, opLink, opRename, opRename2:
+	case opFsync, opFsyncdir, opCopyFileRange, opWrite, opSetattr, opSetxattr, opRemovexattr, opFallocate, opOpen, opLink, opRename, opRename2:
 		if s.writable != nil && s.lasting(hd, req) {
 			s.work.add(&job{unique: hd.unique, req: slices.Clone(req), opcode: hd.opcode, start: start})
 			return
@@ -316,6 +317,10 @@ func (s *session) lasting(hd header, req []byte) bool {
 	switch hd.opcode {
 	case opFsync, opFsyncdir, opCopyFileRange:
 		return true
+	case opOpen:
+		if len(req) < inHeaderLen+4 || binary.NativeEndian.Uint32(req[inHeaderLen:])&unix.O_ACCMODE == unix.O_RDONLY {
+			return false
+		}
 	case opLink:
 		if len(req) >= inHeaderLen+8 {
 			id = overlay.NodeID(binary.NativeEndian.Uint64(req[inHeaderLen:]))

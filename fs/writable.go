@@ -22,11 +22,14 @@ type writableHandlers struct {
 }
 
 // writableOptions is what the kernel is told beyond protocolOptions.
-func writableOptions(o *fuse.MountOptions) {
+func writableOptions(o *fuse.MountOptions, w *writable.View) {
 	o.ExtraCapabilities |= fuse.CAP_WRITEBACK_CACHE | fuse.CAP_DONT_MASK | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_SETXATTR_EXT
 	// A number is good only as long as the kernel knows the node: no handles.
 	o.ExtraCapabilities &^= fuse.CAP_EXPORT_SUPPORT
 	o.ExtraCapabilities |= fuse.CAP_NO_EXPORT_SUPPORT
+	if w.CopiesAtOpen() {
+		o.ExtraCapabilities |= fuse.CAP_ATOMIC_O_TRUNC // or what is cut off were copied first
+	}
 }
 
 // caller is who asks for something to be made.
@@ -97,6 +100,17 @@ func (h *writableHandlers) Link(_ <-chan struct{}, in *fuse.LinkIn, name string,
 // open and no RELEASE.
 func (h *writableHandlers) Create(<-chan struct{}, *fuse.CreateIn, string, *fuse.CreateOut) fuse.Status {
 	return fuse.ENOSYS
+}
+
+// Open is refused, so that the kernel opens files without asking, unless the view
+// wants to be told. There is nothing to remember of what is open.
+func (h *writableHandlers) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if !h.w.CopiesAtOpen() {
+		return fuse.ENOSYS
+	}
+	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	err := h.w.OpenFile(node(&in.InHeader), in.Flags, in.Mode&fuse.OPEN_KILL_SUIDGID != 0)
+	return h.done(&in.InHeader, "open", err)
 }
 
 // Tmpfile makes a file without a name and opens it.

@@ -92,7 +92,8 @@ func (m *mounter) holdService(store *layerstore.Store, s *service, files []*os.F
 			return m.onDir(err)
 		}
 		defer func() { err = errors.Join(err, up.Close()) }()
-		s.Upper = &serviceUpper{Files: len(files), Scratch: up.scratch}
+		// Whoever asks by overlayfs's words may look into the upper as it is there.
+		s.Upper = &serviceUpper{Files: len(files), Scratch: up.scratch, AtOpen: s.Lowers != nil}
 		files = append(files, up.Upper, up.Work)
 	}
 	source = first(m.with.fs.Source, source)

@@ -204,6 +204,7 @@ func removeDeadScratch(root string) {
 type serviceUpper struct {
 	Files   int    `json:"files"` // where its two directories are among the files
 	Scratch string `json:"scratch,omitempty"`
+	AtOpen  bool   `json:"atOpen,omitempty"` // see writable.View.CopyAtOpen
 }
 
 // view puts the upper of a held mount over what is below.
@@ -213,7 +214,11 @@ func (s *serviceUpper) view(held *fs.Held, lower overlay.Lower) (*writable.View,
 		return nil, fmt.Errorf("%d files for an upper at %d", len(files), s.Files)
 	}
 	d := writable.Dirs{Upper: files[s.Files], Work: files[s.Files+1]}
-	return writable.Open(lower, d, held.Succeeds())
+	v, err := writable.Open(lower, d, held.Succeeds())
+	if err == nil && s.AtOpen {
+		v.CopyAtOpen()
+	}
+	return v, err
 }
 
 // removeScratch removes what was to last as long as the mount.

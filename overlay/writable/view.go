@@ -28,6 +28,7 @@ type View struct {
 	seed      uint64 // of the order in which directories are read
 	empty     bool   // the upper had nothing when it was opened
 	takenOver bool   // the kernel was told of nodes by another server
+	atOpen    bool   // see CopyAtOpen
 
 	mu        sync.Mutex
 	nodes     map[overlay.NodeID]*node  // of all that the upper has and that is known

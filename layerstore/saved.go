@@ -23,6 +23,7 @@ type SavedBlobs struct {
 // A SavedBlob is a run of bytes in a file, in an archive or in memory.
 type SavedBlob struct {
 	ID      string `json:"id"`
+	Place   string `json:"place,omitempty"` // see Place
 	Off     int64  `json:"off"`
 	Size    int64  `json:"size"`
 	File    int    `json:"file"`              // number among the files, from 0
@@ -51,7 +52,7 @@ type saver struct {
 }
 
 func (s *saver) save(b blob.Source) (SavedBlob, error) {
-	at := SavedBlob{ID: b.ID(), Size: b.Size()}
+	at := SavedBlob{ID: b.ID(), Place: Place(b), Size: b.Size()}
 	for r := io.ReaderAt(b); ; {
 		switch in := r.(type) {
 		case *os.File:
@@ -130,13 +131,18 @@ func (at SavedBlob) open(files []*os.File, archives []io.ReaderAt) (blob.Source,
 	default:
 		return nil, fmt.Errorf("blob %s: saved in file %d, archive %d, of which there are %d and %d", at.ID, at.File, at.Archive, len(files), len(archives))
 	}
-	return &savedSource{io.NewSectionReader(in, at.Off, at.Size), at.ID}, nil
+	return &savedSource{io.NewSectionReader(in, at.Off, at.Size), at}, nil
 }
 
 // A savedSource is a blob by the name that it had when it was saved.
 type savedSource struct {
 	*io.SectionReader
-	id string
+	at SavedBlob
 }
 
-func (s *savedSource) ID() string { return s.id }
+// Place is where the blob lay then. The file is the same one, whatever its name
+// is now: what was proven of it need not be again, and what was put off because
+// of its place still can be.
+func (s *savedSource) Place() string { return s.at.Place }
+
+func (s *savedSource) ID() string { return s.at.ID }

@@ -36,7 +36,7 @@ if ! have busybox; then
   r=$out/.busybox
   mkdir -p "$r"/{bin,etc,proc,sys,dev}
   cp "$(type -P busybox)" "$r/bin/busybox"
-  for a in $(busybox --list); do ln -sf busybox "$r/bin/$a"; done
+  for a in $(busybox --list); do [ "$a" = busybox ] || ln -s busybox "$r/bin/$a"; done
   root "$r" busybox-1
   rm -r "$r"
   layer bench-busybox-1 busybox 'echo busybox >/etc/hostname'

@@ -96,6 +96,9 @@ func coldTar(l *lab, r *row) (all []comparison, err error) {
 func randomReads(l *lab, r *row) ([]comparison, error) {
 	p50, p99 := sample{name: "mica"}, sample{name: "mica"}
 	for round := range l.runs {
+		if err := l.ctx.Err(); err != nil {
+			return nil, err
+		}
 		if _, err := l.bash("", "if mountpoint -q $M; then mica umount $M; fi; "+r.sides[0].before+"\n"); err != nil {
 			return nil, err
 		}

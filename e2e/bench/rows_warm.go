@@ -38,7 +38,7 @@ func warmRows() (all []row) {
 		compare: requests,
 		sides:   []side{{name: "mica", command: "find $M/ -ls; tar c -C $M . >/dev/zero; what mica stats counts during a second time"}},
 		bars:    []bar{{of: value, limit: 0}},
-		note:    "find asks once for the file system's type (STATFS), which the kernel keeps of no FUSE server: 1 is the least there can be.",
+		note:    "FORGET and BATCH_FORGET among the requests say that someone had the kernel drop its caches in that pass. find asks once for the file system's type (STATFS), which the kernel keeps of no FUSE server: 1 is the least there can be.",
 	}, row{
 		name:   "large",
 		what:   "the largest file of the image, eight times, warm, against a directory",
@@ -62,6 +62,9 @@ func requests(l *lab, r *row) (all []comparison, err error) {
 		}
 		s, kinds := sample{name: "mica"}, map[string]int{}
 		for range l.runs {
+			if err := l.ctx.Err(); err != nil {
+				return all, err
+			}
 			if _, err := l.bash(image, pass); err != nil {
 				return all, err
 			}

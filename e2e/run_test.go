@@ -75,6 +75,8 @@ func ended(pid int) bool {
 type host struct {
 	t   *testing.T
 	dir string
+	// descriptors is how many each process of mica may have; 0 for no limit.
+	descriptors int
 }
 
 func newHost(t *testing.T) *host {
@@ -168,7 +170,11 @@ func hostEnv(dir string) []string {
 }
 
 func (h *host) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(binDir(), "mica"), args...)
+	args = append([]string{filepath.Join(binDir(), "mica")}, args...)
+	if h.descriptors > 0 {
+		args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, h.descriptors), "sh"}, args...)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = h.env()
 	cmd.Dir = h.dir
 	return cmd

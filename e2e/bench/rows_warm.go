@@ -20,7 +20,7 @@ func warmRows() (all []row) {
 		pass := passes[name]
 		all = append(all, row{
 			name:   "warm-" + name,
-			what:   "warm " + pass + ", against the kernel's overlayfs over the unpacked layers",
+			what:   "warm " + pass[:strings.IndexByte(pass, '$')] + "of the image, against the kernel's overlayfs over the unpacked layers",
 			images: []string{"app", "big"},
 			setup:  "overlay; remount $REF",
 			sides: []side{

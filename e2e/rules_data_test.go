@@ -135,6 +135,11 @@ func dataRules() []rule {
 						}
 					}
 					g.pwrite(fd, "x", 3<<20)
+					off, err = unix.Seek(fd, 2<<20, unix.SEEK_DATA)
+					g.ok(err, "SEEK_DATA of what was just written")
+					if off < 2<<20 || off > 3<<20 {
+						g.failf("what was just written at %d is found at %d", 3<<20, off)
+					}
 				}
 				off, err := unix.Seek(g.fd("g", unix.O_RDONLY), 0, unix.SEEK_HOLE)
 				g.ok(err, "SEEK_HOLE")

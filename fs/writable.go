@@ -193,6 +193,14 @@ func (h *writableHandlers) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uin
 	return 0, fuse.ENOSYS
 }
 
+// Lseek leaves it to the kernel, to which all up to the end is data then. It asks
+// without having written what it keeps (writeback), so that of a file that is
+// open we would take for a hole what a program has just written, and who copies
+// the file would lose it.
+func (h *writableHandlers) Lseek(<-chan struct{}, *fuse.LseekIn, *fuse.LseekOut) fuse.Status {
+	return fuse.ENOSYS
+}
+
 func (h *writableHandlers) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	err := h.w.Allocate(node(&in.InHeader), in.Mode, int64(in.Offset), int64(in.Length),
 		func() bool { return keepsSetuid(&in.InHeader) })

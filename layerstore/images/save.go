@@ -120,6 +120,9 @@ func (s *Store) saveBlobs(ctx context.Context, t *tar.Writer, blobs map[digest.D
 		sorted = append(sorted, d)
 	}
 	slices.Sort(sorted)
+	if err := saveDirs(t, sorted); err != nil {
+		return err
+	}
 	for _, d := range sorted {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
@@ -130,6 +133,25 @@ func (s *Store) saveBlobs(ctx context.Context, t *tar.Writer, blobs map[digest.D
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+// saveDirs writes the directories of blobs: what an archive does not name, skopeo
+// makes root's when it unpacks it, and fails where it may not.
+func saveDirs(t *tar.Writer, sorted []digest.Digest) error {
+	dirs := []string{"blobs/"}
+	for _, d := range sorted {
+		if dir := path.Dir(blobName(d)) + "/"; dir != dirs[len(dirs)-1] {
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, dir := range dirs {
+		h := header(dir, 0)
+		h.Typeflag, h.Mode = tar.TypeDir, 0o755
+		if err := t.WriteHeader(h); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -159,7 +181,11 @@ func (s *Store) saveBlob(t *tar.Writer, d digest.Digest) error {
 }
 
 func header(name string, size int64) *tar.Header {
-	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o444, Size: size, ModTime: time.Unix(0, 0)}
+	// Who writes it owns it: tools that unpack an archive in a directory of their
+	// own would fail to give files away.
+	return &tar.Header{
+		Typeflag: tar.TypeReg, Name: name, Mode: 0o444, Size: size, ModTime: time.Unix(0, 0), Uid: os.Geteuid(), Gid: os.Getegid(),
+	}
 }
 
 func saveJSON(t *tar.Writer, name string, v any) error {

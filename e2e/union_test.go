@@ -139,13 +139,16 @@ func (u *union) mount() error {
 }
 
 func (u *union) umount() error {
+	// A process that is about to run another program has our files still open.
+	var err error
 	switch u.flavour {
 	case overImage, overDirs:
-		_, err := output(u.h.command("umount", u.dir))
+		waitFor(func() bool {
+			_, err = output(u.h.command("umount", u.dir))
+			return err == nil || !strings.Contains(err.Error(), "busy")
+		})
 		return err
 	case kernel:
-		// A process that is about to run another program has our files still open.
-		var err error
 		waitFor(func() bool { err = unix.Unmount(u.dir, 0); return err != unix.EBUSY })
 		return err
 	}

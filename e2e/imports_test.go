@@ -20,8 +20,8 @@ var may = map[string][]string{
 	"cmd/mica":             {"fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
 	"fs":                   {"overlay/writable", "overlay", "layerstore/blob"}, // of blob its error alone, which becomes an errno
 	"overlay/writable":     {"overlay", "overlay/ondisk", "layerstore/toc"},    // of toc the time alone
-	"overlay/dirs":         {"overlay/ondisk", "overlay", "layerstore/toc"},    // of toc the time alone
-	"overlay/ondisk":       {},
+	"overlay/dirs":         {"overlay/ondisk", "overlay"},
+	"overlay/ondisk":       {"overlay", "layerstore/toc"}, // of toc the time alone
 	"overlay/diff":         {"overlay", "layerstore/toc"},
 	"overlay/find":         {"overlay"},
 	"overlay":              {"layerstore", "layerstore/toc", "layerstore/blob"},

@@ -1,9 +1,6 @@
 package fs
 
 import (
-	"fmt"
-	"os"
-	"strconv"
 	"strings"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -79,12 +76,5 @@ func isAdmin(in *fuse.InHeader) bool {
 	if in.Uid != noID {
 		return in.Uid == 0
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", in.Pid))
-	if err != nil {
-		return false
-	}
-	_, caps, _ := strings.Cut(string(status), "\nCapEff:\t")
-	caps, _, _ = strings.Cut(caps, "\n")
-	bits, err := strconv.ParseUint(caps, 16, 64)
-	return err == nil && bits&(1<<unix.CAP_SYS_ADMIN) != 0
+	return hasCapability(in, unix.CAP_SYS_ADMIN)
 }

@@ -25,14 +25,9 @@ func (d *diskDir) aufsMarks() (map[string]bool, error) {
 }
 
 func (d *diskDir) readAufsMarks() (marks map[string]bool, err error) {
-	var names []string
 	err = d.with(func(fd int) error {
-		if err := ondisk.Scan(fd, func(e ondisk.Entry) bool {
-			if strings.HasPrefix(e.Name, aufsMark) {
-				names = append(names, e.Name)
-			}
-			return true
-		}); err != nil {
+		names, err := ondisk.Names(fd, aufsMark)
+		if err != nil {
 			return d.fail(d.name, err)
 		}
 		for _, name := range names {

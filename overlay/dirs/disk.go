@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mica/layerstore/toc"
 	"mica/overlay"
 	"mica/overlay/ondisk"
 )
@@ -101,19 +100,12 @@ func (d *diskDir) stat(name string) (a overlay.Attr, whiteout bool, err error) {
 }
 
 func attrOf(id overlay.NodeID, st *unix.Stat_t) overlay.Attr {
-	a := overlay.Attr{
-		ID: id, Mode: st.Mode, Nlink: uint32(st.Nlink), UID: st.Uid, GID: st.Gid, Size: st.Size, Blocks: st.Blocks,
-		Atime: timeOf(st.Atim), Mtime: timeOf(st.Mtim), Ctime: timeOf(st.Ctim),
-	}
+	a := ondisk.Attr(id, st)
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		a.Nlink = 1 // as overlayfs has it: nobody counts the directories of a merged one
 	}
-	major, minor := unix.Major(st.Rdev), unix.Minor(st.Rdev)
-	a.Rdev = minor&0xff | major&0xfff<<8 | (minor&0xfff00)<<12
 	return a
 }
-
-func timeOf(ts unix.Timespec) toc.Time { return toc.Time{Sec: ts.Sec, Nsec: uint32(ts.Nsec)} }
 
 func (d *diskDir) each(emit func(entry) error) error {
 	aufs, err := d.aufsMarks()

@@ -3,6 +3,7 @@ package ondisk
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +52,17 @@ func Scan(dir int, emit func(Entry) bool) error {
 			b = b[reclen:]
 		}
 	}
+}
+
+// Names gives the names in a directory that begin with a prefix.
+func Names(dir int, prefix string) (names []string, err error) {
+	err = Scan(dir, func(e Entry) bool {
+		if strings.HasPrefix(e.Name, prefix) {
+			names = append(names, e.Name)
+		}
+		return true
+	})
+	return names, err
 }
 
 // EntriesNumber reports whether the numbers in the entries of a file system are

@@ -381,7 +381,7 @@ func (v *View) unseen(dir *node, change func(place) error) error {
 	if err := change(p); err != nil {
 		return err
 	}
-	return setTimes(p.fd, ".", timeOf(st.Atim), timeOf(st.Mtim))
+	return setTimes(p.fd, ".", ondisk.Time(st.Atim), ondisk.Time(st.Mtim))
 }
 
 // walkLower follows an absolute redirect.

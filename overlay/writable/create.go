@@ -35,11 +35,7 @@ func (v *View) Mkdir(dir overlay.NodeID, name string, mode uint32, c Caller) (ov
 func (v *View) create(dir overlay.NodeID, name string, c Caller, mk func(fd int, name string) error) (overlay.Attr, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	d, err := v.own(dir, -1)
-	if err != nil {
-		return overlay.Attr{}, err
-	}
-	covered, err := v.free(d, name)
+	d, covered, err := v.vacant(dir, name)
 	if c.Again && err == unix.EEXIST {
 		return v.tell(v.lookup(dir, name))
 	}
@@ -69,27 +65,30 @@ func (v *View) create(dir overlay.NodeID, name string, c Caller, mk func(fd int,
 	return v.tell(v.attrOf(n, &st), nil)
 }
 
-// free says that nothing has a name, else it gives EEXIST. covered is whether
-// a whiteout is there.
-func (v *View) free(d *node, name string) (covered bool, err error) {
+// vacant gives the directory in which a name is to be made that nothing has; else
+// the error is EEXIST. covered is whether a whiteout is there.
+func (v *View) vacant(dir overlay.NodeID, name string) (d *node, covered bool, err error) {
+	if d, err = v.own(dir, -1); err != nil {
+		return nil, false, err
+	}
 	if d.orphan {
-		return false, iofs.ErrNotExist
+		return nil, false, iofs.ErrNotExist
 	}
 	n, _, err := v.upperChild(d, name)
 	if notExist(err) {
-		return true, nil
+		return d, true, nil
 	}
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	if n != nil {
-		return false, unix.EEXIST
+		return nil, false, unix.EEXIST
 	}
 	has, err := v.lowerHas(d, name)
 	if has {
 		err = unix.EEXIST
 	}
-	return false, err
+	return d, false, err
 }
 
 // createOver makes something in the place of a whiteout, at once.
@@ -231,11 +230,7 @@ func (v *View) Link(id, dir overlay.NodeID, name string, c Caller) (overlay.Attr
 	if n.isDir() {
 		return overlay.Attr{}, unix.EPERM
 	}
-	d, err := v.own(dir, -1)
-	if err != nil {
-		return overlay.Attr{}, err
-	}
-	covered, err := v.free(d, name)
+	d, covered, err := v.vacant(dir, name)
 	if c.Again && err == unix.EEXIST {
 		return v.tell(v.lookup(dir, name))
 	}

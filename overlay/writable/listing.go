@@ -103,6 +103,15 @@ func (n *node) listed(name string, mode uint32) {
 	n.list.sorted = false
 }
 
+// unlisted says that a name is gone, under a whiteout or with none.
+func (n *node) unlisted(name string, whiteout bool) {
+	if whiteout {
+		n.listed(name, entryWhiteout)
+	} else {
+		n.listed(name, entryNone)
+	}
+}
+
 // inOrder gives the names in the order in which they are read. It may have names
 // that are gone.
 func (v *View) inOrder(l *listing) []listed {

@@ -63,6 +63,14 @@ func (v *View) place(n *node) (place, error) {
 	return v.in(n.parent, n.name)
 }
 
+// placeOf gives where the upper has a node; n is nil if only the lower has it.
+func (v *View) placeOf(id overlay.NodeID) (n *node, p place, err error) {
+	if n, err = v.known(id); n != nil && err == nil {
+		p, err = v.place(n)
+	}
+	return n, p, err
+}
+
 // in gives the place of a name in a directory of the upper.
 func (v *View) in(dir *node, name string) (place, error) {
 	f, err := v.file(dir)

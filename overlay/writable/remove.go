@@ -97,11 +97,7 @@ func (v *View) removeName(d *node, name string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if covers {
-		d.listed(name, entryWhiteout)
-	} else {
-		d.listed(name, entryNone)
-	}
+	d.unlisted(name, covers)
 	if n != nil {
 		v.orphaned(n)
 	}
@@ -144,11 +140,7 @@ func (v *View) removeOrphan(n *node) bool {
 	}
 	defer unix.Close(fd)
 	for {
-		var names []string
-		err := ondisk.Scan(fd, func(e ondisk.Entry) bool {
-			names = append(names, e.Name)
-			return true
-		})
+		names, err := ondisk.Names(fd, "")
 		if err != nil {
 			return false
 		}

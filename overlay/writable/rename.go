@@ -153,11 +153,7 @@ func (v *View) rename(m *move, to overlay.Attr, exists bool) error {
 		}
 		return err
 	}
-	if m.covers {
-		m.src.listed(m.from.name, entryWhiteout)
-	} else {
-		m.src.listed(m.from.name, entryNone)
-	}
+	m.src.unlisted(m.from.name, m.covers)
 	m.dst.listed(m.to.name, m.n.mode)
 	v.move(m.n, m.dst, m.to.name)
 	switch {

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -68,11 +67,8 @@ func (v *View) findIn(ctx context.Context, d *node) error {
 
 // findOrphans makes known what was deleted and may still be open.
 func (v *View) findOrphans() error {
-	var names []string
-	if err := ondisk.Scan(v.orphans, func(e ondisk.Entry) bool {
-		names = append(names, e.Name)
-		return true
-	}); err != nil {
+	names, err := ondisk.Names(v.orphans, "")
+	if err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -96,13 +92,8 @@ func (v *View) findOrphans() error {
 
 // sweepWork removes what the former server had begun: it is asked for again.
 func (v *View) sweepWork() error {
-	var names []string
-	if err := ondisk.Scan(v.work, func(e ondisk.Entry) bool {
-		if strings.HasPrefix(e.Name, tempMark) {
-			names = append(names, e.Name)
-		}
-		return true
-	}); err != nil {
+	names, err := ondisk.Names(v.work, tempMark)
+	if err != nil {
 		return err
 	}
 	for _, name := range names {

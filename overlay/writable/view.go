@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mica/layerstore/toc"
 	"mica/overlay"
 	"mica/overlay/ondisk"
 )
@@ -241,7 +240,7 @@ func (v *View) Attr(id overlay.NodeID) (overlay.Attr, error) {
 }
 
 func (v *View) attr(id overlay.NodeID) (overlay.Attr, error) {
-	n, err := v.known(id)
+	n, p, err := v.placeOf(id)
 	if err != nil {
 		return overlay.Attr{}, err
 	}
@@ -252,10 +251,6 @@ func (v *View) attr(id overlay.NodeID) (overlay.Attr, error) {
 		}
 		return v.lowerAttr(a)
 	}
-	p, err := v.place(n)
-	if err != nil {
-		return overlay.Attr{}, err
-	}
 	defer p.done()
 	var st unix.Stat_t
 	if err := unix.Fstatat(p.fd, p.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -265,10 +260,7 @@ func (v *View) attr(id overlay.NodeID) (overlay.Attr, error) {
 }
 
 func (v *View) attrOf(n *node, st *unix.Stat_t) overlay.Attr {
-	a := overlay.Attr{
-		ID: n.id, Mode: st.Mode, Nlink: uint32(st.Nlink), UID: st.Uid, GID: st.Gid, Size: st.Size, Blocks: st.Blocks,
-		Atime: timeOf(st.Atim), Mtime: timeOf(st.Mtim), Ctime: timeOf(st.Ctim),
-	}
+	a := ondisk.Attr(n.id, st)
 	switch {
 	case n.isDir() && n.orphan:
 		a.Nlink = 0
@@ -277,12 +269,8 @@ func (v *View) attrOf(n *node, st *unix.Stat_t) overlay.Attr {
 	case n.orphan:
 		a.Nlink-- // the name in the work directory
 	}
-	major, minor := unix.Major(st.Rdev), unix.Minor(st.Rdev)
-	a.Rdev = minor&0xff | major&0xfff<<8 | (minor&0xfff00)<<12
 	return a
 }
-
-func timeOf(ts unix.Timespec) toc.Time { return toc.Time{Sec: ts.Sec, Nsec: uint32(ts.Nsec)} }
 
 // Parent gives what ".." of a directory is.
 func (v *View) Parent(dir overlay.NodeID) (overlay.NodeID, error) {
@@ -305,16 +293,12 @@ func (v *View) Parent(dir overlay.NodeID) (overlay.NodeID, error) {
 func (v *View) Readlink(id overlay.NodeID) (string, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	n, err := v.known(id)
+	n, p, err := v.placeOf(id)
 	if err != nil {
 		return "", err
 	}
 	if n == nil {
 		return v.lower.Readlink(id)
-	}
-	p, err := v.place(n)
-	if err != nil {
-		return "", err
 	}
 	defer p.done()
 	buf := make([]byte, unix.PathMax)

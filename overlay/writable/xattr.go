@@ -11,16 +11,12 @@ import (
 func (v *View) Xattr(id overlay.NodeID, name string) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	n, err := v.known(id)
+	n, p, err := v.placeOf(id)
 	if err != nil {
 		return nil, err
 	}
 	if n == nil {
 		return v.lower.Xattr(id, name)
-	}
-	p, err := v.place(n)
-	if err != nil {
-		return nil, err
 	}
 	defer p.done()
 	b, err := ondisk.Xattr(p.fd, p.name, v.kind.Stored(name))
@@ -34,16 +30,12 @@ func (v *View) Xattr(id overlay.NodeID, name string) ([]byte, error) {
 func (v *View) Xattrs(id overlay.NodeID) ([]string, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	n, err := v.known(id)
+	n, p, err := v.placeOf(id)
 	if err != nil {
 		return nil, err
 	}
 	if n == nil {
 		return v.lower.Xattrs(id)
-	}
-	p, err := v.place(n)
-	if err != nil {
-		return nil, err
 	}
 	defer p.done()
 	list, err := ondisk.Xattrs(p.fd, p.name)

@@ -157,18 +157,7 @@ func writeBomb(dir string, blob []byte, mediaType string, diffID digest.Digest) 
 func (h *host) mountHostile(image, refused, notes string, check func(t *testing.T, mnt string)) {
 	t := h.t
 	t.Helper()
-	dir := filepath.Join(h.dir, "mnt")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd := h.command("mount", "--foreground", image, dir)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	cmd, dir, stderr, done := h.foreground(image)
 	most := int64(0)
 	until(t, "it is mounted", func() bool {
 		most = max(most, private(cmd.Process.Pid))

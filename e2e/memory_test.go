@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -44,18 +43,7 @@ func TestMemory(t *testing.T) {
 			if _, err := im.writeOCI(layout, c); err != nil {
 				t.Fatal(err)
 			}
-			dir := filepath.Join(h.dir, "mnt")
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			cmd := h.command("mount", "--foreground", layout, dir)
-			var stderr bytes.Buffer
-			cmd.Stderr = &stderr
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan error, 1)
-			go func() { done <- cmd.Wait() }()
+			cmd, dir, stderr, done := h.foreground(layout)
 			until(t, "it is mounted", func() bool {
 				mounts, err := mountsBelow(h.dir)
 				return err == nil && len(mounts) > 0 || ended(cmd.Process.Pid)

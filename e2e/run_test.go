@@ -210,6 +210,25 @@ func (h *host) tryMount(image string, flags ...string) (dir string, err error) {
 	return dir, err
 }
 
+// foreground starts to mount an image at dir in one process, of which done gives
+// how it ends; stderr may be read then.
+func (h *host) foreground(image string) (cmd *exec.Cmd, dir string, stderr *bytes.Buffer, done <-chan error) {
+	h.t.Helper()
+	dir = filepath.Join(h.dir, "mnt")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	stderr = &bytes.Buffer{}
+	cmd = h.command("mount", "--foreground", image, dir)
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	ends := make(chan error, 1)
+	go func() { ends <- cmd.Wait() }()
+	return cmd, dir, stderr, ends
+}
+
 // umount unmounts, and waits for the server to end.
 func (h *host) umount(dir string) {
 	h.t.Helper()

@@ -91,7 +91,12 @@ func TestSlowReads(t *testing.T) {
 func TestNotReady(t *testing.T) {
 	s := startServer(t, serverSpec{AllowOther: true})
 	var askers []*exec.Cmd
-	for _, args := range [][]string{{"ls", "-f", s.path("lazy")}, {"ls", "-l", s.path("lazy")}, {"stat", s.path("lazy", strings.Repeat("0", 200))}} {
+	asked := [][]string{{"ls", "-f", s.path("lazy")}, {"ls", "-l", s.path("lazy")}, {"stat", s.path("lazy", strings.Repeat("0", 200))}}
+	for range maxWorkers + 4 { // as many as could hold up all that read
+		asked = append(asked, []string{"stat", s.path("lazy")})
+		asked = append(asked, []string{"ls", "-f", s.path("lazy")})
+	}
+	for _, args := range asked {
 		cmd := exec.Command(args[0], args[1:]...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -99,7 +104,7 @@ func TestNotReady(t *testing.T) {
 		t.Cleanup(func() { cmd.Process.Kill() })
 		askers = append(askers, cmd)
 	}
-	until(t, "somebody waits", func() bool { return s.waiting() > 0 })
+	until(t, "all wait that may", func() bool { return s.waiting() == maxUnready })
 	if b, err := os.ReadFile(s.path("etc", "motd")); string(b) != "hello\n" || err != nil {
 		t.Errorf("meanwhile: %q, %v", b, err)
 	}

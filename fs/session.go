@@ -66,6 +66,8 @@ type session struct {
 	h     *handlers
 	proto *fuse.ProtocolServer
 	work  *workers
+	// making runs what asks for something that is not ready.
+	making *workers
 	// writable is the view if it takes changes, else nil.
 	writable *writable.View
 	// unready tells which nodes a question has to wait for; nil where none has.
@@ -129,7 +131,7 @@ func newSession(dev *os.File, held *Held, h *handlers, checked bool) (*session, 
 	if v, ok := feature[lazyView](h.view); ok {
 		s.unready = func(id overlay.NodeID) bool { return !v.Ready(id) }
 	}
-	s.work = newWorkers(s.answerJob)
+	s.work, s.making = newWorkers(maxWorkers, s.answerJob), newWorkers(maxUnready, s.answerJob)
 	if err := s.init(held); err != nil {
 		return nil, fmt.Errorf("fuse: init: %w", err)
 	}
@@ -226,11 +228,13 @@ func (s *session) serve() error {
 	close(s.ended)
 	if err == errDrained {
 		s.work.finish()
+		s.making.finish()
 		return err
 	}
 	// Whoever waited for a read was told so by the kernel.
 	s.h.closing.Store(true)
-	s.work.stop(func(unique uint64) { s.interrupt(unique) })
+	s.work.stop(s.interrupt)
+	s.making.stop(s.interrupt)
 	return errors.Join(err, s.dev.Close())
 }
 
@@ -279,7 +283,7 @@ func (s *session) dispatch(l *lane, req []byte) {
 		case opRead, opReaddir, opReaddirplus: // the two say what they want as READ does
 			_, j.size, _ = readRange(req)
 		}
-		s.work.add(j)
+		s.making.add(j)
 		return
 	}
 	switch hd.opcode {
@@ -300,7 +304,7 @@ func (s *session) dispatch(l *lane, req []byte) {
 	case opInterrupt:
 		// A read that waits for a worker is not known to go-fuse yet.
 		if len(req) >= interruptReqLen {
-			if unique := binary.NativeEndian.Uint64(req[inHeaderLen:]); s.work.withdraw(unique) {
+			if unique := binary.NativeEndian.Uint64(req[inHeaderLen:]); s.work.withdraw(unique) || s.making.withdraw(unique) {
 				s.replyError(unique, syscall.EINTR)
 				return
 			}

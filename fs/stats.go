@@ -56,7 +56,7 @@ func (s *Server) Stats() *Stats {
 	if s.session == nil {
 		return st
 	}
-	st.Waiting = s.session.work.waiting()
+	st.Waiting = s.session.work.waiting() + s.session.making.waiting()
 	for op := range s.session.requests {
 		if n := s.session.requests[op].Load(); n > 0 {
 			p50, p99 := s.session.took[op].percentiles()

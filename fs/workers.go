@@ -11,11 +11,16 @@ import (
 // are processors because a read may also wait for a disk or a registry.
 const maxWorkers = 16
 
+// maxUnready bounds those that make what is not ready yet (see [lazyView]), which
+// takes a processor for seconds: so reads never wait for one of them.
+const maxUnready = 2
+
 // workers runs reads that may take long, beside the loop. A goroutine exists
 // only while there is work.
 type workers struct {
-	run func(*job)
-	wg  sync.WaitGroup
+	run  func(*job)
+	most int // at the same time
+	wg   sync.WaitGroup
 
 	mu      sync.Mutex
 	stopped bool
@@ -33,13 +38,13 @@ type job struct {
 	start  time.Time
 }
 
-func newWorkers(run func(*job)) *workers { return &workers{run: run} }
+func newWorkers(most int, run func(*job)) *workers { return &workers{run: run, most: most} }
 
 // add has a request answered, now or when others are done.
 func (w *workers) add(j *job) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.active) >= maxWorkers {
+	if len(w.active) >= w.most {
 		w.queue = append(w.queue, j)
 		return
 	}

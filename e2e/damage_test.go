@@ -222,6 +222,12 @@ func TestKilledMount(t *testing.T) {
 		if err := h.processes(dir).kill(); err != nil {
 			t.Fatal(err)
 		}
+		// Threads of a killed process may have the device open still when the
+		// process has ended: what is asked until they are gone is aborted.
+		until(t, "nobody has the device open", func() bool {
+			var st unix.Statfs_t
+			return unix.Statfs(dir, &st) == unix.ENOTCONN
+		})
 		if _, err := os.ReadFile(filepath.Join(dir, "etc/passwd")); !errors.Is(err, unix.ENOTCONN) {
 			t.Errorf("read after the kill: %v, want ENOTCONN", err)
 		}

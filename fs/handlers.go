@@ -31,9 +31,9 @@ type handlers struct {
 	view View
 	log  *slog.Logger
 
-	// bare reports that no file of the view has an attribute of that name; nil
+	// bare reports that no file like that one has an attribute of that name; nil
 	// if the view cannot tell.
-	bare func(name string) bool
+	bare func(id overlay.NodeID, name string) bool
 	// fleeting is as in fleetingView; nil where no name is.
 	fleeting func(overlay.NodeID) bool
 	told     toldErrors
@@ -48,7 +48,7 @@ type handlers struct {
 func newHandlers(view View, log *slog.Logger) *handlers {
 	h := &handlers{RawFileSystem: fuse.NewDefaultRawFileSystem(), view: view, log: log}
 	if v, ok := feature[xattrRuler](view); ok {
-		h.bare = func(name string) bool { return !v.MayHaveXattr(name) }
+		h.bare = func(id overlay.NodeID, name string) bool { return !v.MayHaveXattr(id, name) }
 	}
 	if v, ok := feature[fleetingView](view); ok {
 		h.fleeting = v.Fleeting

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -70,8 +71,8 @@ type session struct {
 	making *workers
 	// writable is the view if it takes changes, else nil.
 	writable *writable.View
-	// unready tells which nodes a question has to wait for; nil where none has.
-	unready func(overlay.NodeID) bool
+	// lazy is the view if questions may have to wait for nodes of it, else nil.
+	lazy lazyView
 	// lanes of workers: for reads as a program makes them, and for readahead.
 	small, large sync.Pool
 
@@ -129,9 +130,9 @@ func newSession(dev *os.File, held *Held, h *handlers, checked bool) (*session, 
 	s.large.New = func() any { return &lane{out: make([]byte, maxRead+outHeaderLen)} }
 	s.writable, _ = feature[*writable.View](h.view)
 	if v, ok := feature[lazyView](h.view); ok {
-		s.unready = func(id overlay.NodeID) bool { return !v.Ready(id) }
+		s.lazy = v
 	}
-	s.work, s.making = newWorkers(maxWorkers, s.answerJob), newWorkers(maxUnready, s.answerJob)
+	s.work, s.making = newWorkers(maxWorkers, s.answerJob), newWorkers(maxUnready, s.prepareJob)
 	if err := s.init(held); err != nil {
 		return nil, fmt.Errorf("fuse: init: %w", err)
 	}
@@ -233,8 +234,8 @@ func (s *session) serve() error {
 	}
 	// Whoever waited for a read was told so by the kernel.
 	s.h.closing.Store(true)
-	s.work.stop(s.interrupt)
-	s.making.stop(s.interrupt)
+	s.work.stop(func(j *job) { s.interrupt(j.unique) })
+	s.making.stop((*job).giveUp)
 	return errors.Join(err, s.dev.Close())
 }
 
@@ -277,8 +278,9 @@ func (s *session) dispatch(l *lane, req []byte) {
 	if hd.opcode < opCount {
 		s.requests[hd.opcode].Add(1)
 	}
-	if s.unready != nil && s.unready(node(&fuse.InHeader{NodeId: hd.node})) {
+	if s.lazy != nil && !s.lazy.Ready(node(&fuse.InHeader{NodeId: hd.node})) {
 		j := &job{unique: hd.unique, req: slices.Clone(req), opcode: hd.opcode, start: start}
+		j.ctx, j.cancel = context.WithCancel(context.Background())
 		switch hd.opcode {
 		case opRead, opReaddir, opReaddirplus: // the two say what they want as READ does
 			_, j.size, _ = readRange(req)
@@ -302,12 +304,15 @@ func (s *session) dispatch(l *lane, req []byte) {
 			binary.NativeEndian.PutUint64(req[16:], rootAlias)
 		}
 	case opInterrupt:
-		// A read that waits for a worker is not known to go-fuse yet.
+		// What waits for a worker is not known to go-fuse yet, nor what is made
+		// ready.
 		if len(req) >= interruptReqLen {
-			if unique := binary.NativeEndian.Uint64(req[inHeaderLen:]); s.work.withdraw(unique) || s.making.withdraw(unique) {
+			unique := binary.NativeEndian.Uint64(req[inHeaderLen:])
+			if s.work.withdraw(unique) || s.making.withdraw(unique) {
 				s.replyError(unique, syscall.EINTR)
 				return
 			}
+			s.making.giveUp(unique)
 		}
 	}
 	s.answer(l, req)
@@ -382,6 +387,21 @@ func (s *session) answerJob(j *job) {
 	s.answer(l, j.req)
 	s.timed(j.opcode, j.start)
 	pool.Put(l)
+}
+
+// prepareJob is answerJob for what is not ready.
+func (s *session) prepareJob(j *job) {
+	defer j.giveUp()
+	in := &fuse.InHeader{NodeId: parseHeader(j.req).node}
+	err := s.lazy.Prepare(j.ctx, node(in))
+	switch {
+	case err == nil:
+		s.answerJob(j)
+	case j.ctx.Err() != nil:
+		s.replyError(j.unique, syscall.EINTR)
+	default:
+		s.replyError(j.unique, syscall.Errno(s.h.fail(in, "merge of layers", err)))
+	}
 }
 
 func (s *session) replyError(unique uint64, errno syscall.Errno) {

@@ -70,6 +70,9 @@ type lazyView interface {
 	// Ready is false for nodes about which nothing is known at once: who asks
 	// has to wait, and should not be waited for.
 	Ready(overlay.NodeID) bool
+	// Prepare sees to it that a node is ready, which takes long. It gives up when
+	// ctx ends.
+	Prepare(ctx context.Context, id overlay.NodeID) error
 }
 
 // A fleetingView is a View with names that mean another node each time.
@@ -82,6 +85,8 @@ type fleetingView interface {
 // An xattrRuler is a View that knows, without looking at each node, of names
 // that no node has.
 type xattrRuler interface {
-	// MayHaveXattr is false only if no node has an attribute of that name.
-	MayHaveXattr(name string) bool
+	// MayHaveXattr is false only if the node has no attribute of that name, and
+	// none of those that are found below it; of [overlay.Root] it is so for all
+	// that are listed.
+	MayHaveXattr(id overlay.NodeID, name string) bool
 }

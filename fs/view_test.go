@@ -63,12 +63,18 @@ func (v *memView) Ready(id overlay.NodeID) bool {
 	}
 }
 
-// wait waits for the gate if the node is not ready before.
-func (v *memView) wait(id overlay.NodeID) {
-	if id == v.lazy {
-		v.slow.Add(1)
-		defer v.slow.Add(-1)
-		<-v.gate
+// Prepare is that of a [lazyView].
+func (v *memView) Prepare(ctx context.Context, id overlay.NodeID) error {
+	if id != v.lazy {
+		return nil
+	}
+	v.slow.Add(1)
+	defer v.slow.Add(-1)
+	select {
+	case <-v.gate:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -139,7 +145,6 @@ func (v *memView) Lookup(parent overlay.NodeID, name string) (overlay.Attr, erro
 	if name == "panic" {
 		panic("a name that must not be looked up")
 	}
-	v.wait(parent)
 	id, ok := n.children[name]
 	if parent == overlay.Root && name == "lazy" {
 		id, ok = v.lazy, true
@@ -174,7 +179,6 @@ func (v *memView) ReadDir(dir overlay.NodeID, cookie uint64, emit func(string, o
 	if n.children == nil {
 		return overlay.ErrNotDir
 	}
-	v.wait(dir)
 	names := slices.Sorted(maps.Keys(n.children))
 	for ; cookie < uint64(len(names)); cookie++ {
 		name := names[cookie]
@@ -305,7 +309,7 @@ func (v *memView) SeekHole(id overlay.NodeID, off int64) (int64, error) { return
 
 func (v *memView) Statfs() (blocks, files uint64) { return 4096, uint64(len(v.nodes)) }
 
-func (v *memView) MayHaveXattr(name string) bool {
+func (v *memView) MayHaveXattr(_ overlay.NodeID, name string) bool {
 	for _, n := range v.nodes {
 		if _, ok := n.xattrs[name]; ok {
 			return true

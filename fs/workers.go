@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -36,7 +37,13 @@ type job struct {
 	opcode uint32
 	size   int // of the data asked for
 	start  time.Time
+
+	ctx    context.Context // of what has to be made ready first; nil if nothing has
+	cancel func()
 }
+
+// giveUp ends what is made ready for the job.
+func (j *job) giveUp() { j.cancel() }
 
 func newWorkers(most int, run func(*job)) *workers { return &workers{run: run, most: most} }
 
@@ -87,6 +94,17 @@ func (w *workers) withdraw(unique uint64) bool {
 	return true
 }
 
+// giveUp ends what is made ready for a request, if it is in work.
+func (w *workers) giveUp(unique uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, j := range w.active {
+		if j.unique == unique {
+			j.giveUp()
+		}
+	}
+}
+
 // waiting is how many are in work or wait for it.
 func (w *workers) waiting() int {
 	w.mu.Lock()
@@ -97,16 +115,16 @@ func (w *workers) waiting() int {
 // finish waits until all that was added is done. No add may come after it.
 func (w *workers) finish() { w.wg.Wait() }
 
-// stop drops what waits, calls interrupt for each read in work and waits until
+// stop drops what waits, calls interrupt for each job in work and waits until
 // all have ended. No add may come after it.
-func (w *workers) stop(interrupt func(unique uint64)) {
+func (w *workers) stop(interrupt func(*job)) {
 	w.mu.Lock()
 	w.stopped = true
 	w.queue = nil
 	active := slices.Clone(w.active)
 	w.mu.Unlock()
 	for _, j := range active {
-		interrupt(j.unique)
+		interrupt(j)
 	}
 	w.wg.Wait()
 }

@@ -5,6 +5,8 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"mica/overlay"
 )
 
 // POSIX ACLs as extended attributes (acl(5)).
@@ -15,20 +17,22 @@ const (
 
 // hasACLs reports whether some file may have a POSIX ACL. If none has, the
 // kernel is not asked to check them, and does not ask for them.
-func (h *handlers) hasACLs() bool { return !h.unsupported(aclAccess) || !h.unsupported(aclDefault) }
+func (h *handlers) hasACLs() bool {
+	return !h.unsupported(overlay.Root, aclAccess) || !h.unsupported(overlay.Root, aclDefault)
+}
 
 // unsupported reports whether an attribute is one of the system's (SELinux
 // labels, ACLs, capabilities) and no file has it. Then the answer is not that
 // this file has none, but that the file system does without: the kernel caches
 // neither, but ls -l asks no second time for any file, which saves it a
 // request each (ls -lR of 37,000 files, warm: .15 s in place of .79).
-func (h *handlers) unsupported(name string) bool {
-	return h.bare != nil && !strings.HasPrefix(name, "user.") && h.bare(name)
+func (h *handlers) unsupported(id overlay.NodeID, name string) bool {
+	return h.bare != nil && !strings.HasPrefix(name, "user.") && h.bare(id, name)
 }
 
 // GetXAttr copies the value into dest; with an empty dest it tells the length.
 func (h *handlers) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
-	if h.unsupported(name) {
+	if h.unsupported(node(in), name) {
 		return 0, fuse.ENOTSUP
 	}
 	value, err := h.view.Xattr(node(in), name)

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	iofs "io/fs"
@@ -19,12 +20,13 @@ const HiddenName = ".mica"
 //	.mica/at/N/       the image as it was after layer N
 //	.mica/NAME        the files given to NewHidden
 //
-// A view of layers is made when it is first looked at (see [Hidden.Ready]). Its
-// methods may be called concurrently.
+// A view of layers is made when it is looked at (see [Hidden.Ready]), leaves
+// nothing in the store, and may be made again later. Its methods may be called
+// concurrently.
 type Hidden struct {
 	*Image
 	files []HiddenFile
-	parts hiddenParts
+	parts *hiddenParts
 	taken snapshots
 }
 
@@ -40,7 +42,7 @@ type HiddenFile struct {
 // NewHidden adds the directory to an image, which stays the caller's, to be
 // closed after it.
 func NewHidden(img *Image, files []HiddenFile) *Hidden {
-	return &Hidden{Image: img, files: files, parts: hiddenParts{m: map[partKey]*part{}}}
+	return &Hidden{Image: img, files: files, parts: newHiddenParts()}
 }
 
 // Node numbers above those of the image: the part of the tree is in the bits
@@ -59,10 +61,13 @@ const (
 // A spot says what a node number is of: a view and the node there, or, with
 // the view nil, a node of the hidden directory.
 type spot struct {
-	view *View
-	base NodeID
-	id   NodeID
+	view    *View
+	base    NodeID
+	id      NodeID
+	release func() // ends the use of the view
 }
+
+func inUseForEver() {}
 
 // outer is the number by which a node of the spot's view is known outside.
 func (p spot) outer(a Attr) Attr {
@@ -70,19 +75,19 @@ func (p spot) outer(a Attr) Attr {
 	return a
 }
 
+// spot finds a node. The caller releases the spot, unless there is an error.
 func (h *Hidden) spot(id NodeID) (spot, error) {
-	switch id >> partShift {
-	case 0:
-		return spot{view: h.View, id: id}, nil
-	case 1:
-		return spot{id: id}, nil
+	switch {
+	case id>>partShift == 0:
+		return spot{view: h.View, id: id, release: inUseForEver}, nil
+	case id>>partShift == 1, id&snapshotBit != 0:
+		return spot{id: id, release: inUseForEver}, nil
 	}
-	key := partOf(id)
-	v, err := h.part(key)
+	v, release, err := h.part(id)
 	if err != nil {
 		return spot{}, err
 	}
-	return spot{view: v, base: key.base(), id: id & nodeMask}, nil
+	return spot{view: v, base: id &^ nodeMask, id: id & nodeMask, release: release}, nil
 }
 
 // Lookup is that of a View.
@@ -91,6 +96,7 @@ func (h *Hidden) Lookup(dir NodeID, name string) (Attr, error) {
 	if err != nil {
 		return Attr{}, err
 	}
+	defer p.release()
 	if p.view == nil {
 		return h.lookupHidden(dir, name)
 	}
@@ -137,13 +143,14 @@ func (h *Hidden) names() []string {
 
 // Attr is that of a View.
 func (h *Hidden) Attr(id NodeID) (Attr, error) {
-	if id>>partShift > 1 && id&nodeMask == Root {
+	if _, ok := h.partOf(id); ok && id&nodeMask == Root {
 		return h.hiddenAttr(id)
 	}
 	p, err := h.spot(id)
 	if err != nil {
 		return Attr{}, err
 	}
+	defer p.release()
 	if p.view == nil {
 		return h.hiddenAttr(id)
 	}
@@ -163,7 +170,7 @@ func (h *Hidden) hiddenAttr(id NodeID) (Attr, error) {
 	switch {
 	case id == hiddenDir:
 		a.Nlink = 4
-	case id>>partShift > 1:
+	case id&snapshotBit == 0 && id>>partShift > 1:
 		a.Mode = root.Mode
 	case id == layersDir || id == atDir:
 		a.Nlink += uint32(len(h.specs))
@@ -185,6 +192,7 @@ func (h *Hidden) Parent(dir NodeID) (NodeID, error) {
 	if err != nil {
 		return 0, err
 	}
+	defer p.release()
 	switch {
 	case p.view == nil && dir == hiddenDir:
 		return Root, nil
@@ -207,6 +215,7 @@ func (h *Hidden) ReadDir(dir NodeID, cookie uint64, emit func(name string, a Att
 	if err != nil {
 		return err
 	}
+	defer p.release()
 	if p.view != nil {
 		return p.view.ReadDir(p.id, cookie, func(name string, a Attr, next uint64) bool {
 			return emit(name, p.outer(a), next)
@@ -239,6 +248,7 @@ func (h *Hidden) Readlink(id NodeID) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer p.release()
 	if p.view == nil {
 		return "", unix.EINVAL
 	}
@@ -251,6 +261,7 @@ func (h *Hidden) ReadAt(ctx context.Context, id NodeID, b []byte, off int64) (in
 	if err != nil {
 		return 0, err
 	}
+	defer p.release()
 	if p.view != nil {
 		return p.view.ReadAt(ctx, p.id, b, off)
 	}
@@ -271,7 +282,11 @@ func (h *Hidden) ReadAt(ctx context.Context, id NodeID, b []byte, off int64) (in
 // Cached is that of a View.
 func (h *Hidden) Cached(id NodeID, off int64, n int) bool {
 	p, err := h.spot(id)
-	return err != nil || p.view == nil || p.view.Cached(p.id, off, n)
+	if err != nil {
+		return true
+	}
+	defer p.release()
+	return p.view == nil || p.view.Cached(p.id, off, n)
 }
 
 // Xattr is that of a View.
@@ -280,17 +295,23 @@ func (h *Hidden) Xattr(id NodeID, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer p.release()
 	if p.view == nil {
 		return nil, ErrNoXattr
 	}
-	return p.view.Xattr(p.id, name)
+	value, err := p.view.Xattr(p.id, name)
+	return bytes.Clone(value), err // the view may be gone sooner
 }
 
 // Xattrs is that of a View.
 func (h *Hidden) Xattrs(id NodeID) ([]string, error) {
 	p, err := h.spot(id)
-	if err != nil || p.view == nil {
+	if err != nil {
 		return nil, err
+	}
+	defer p.release()
+	if p.view == nil {
+		return nil, nil
 	}
 	return p.view.Xattrs(p.id)
 }
@@ -306,6 +327,7 @@ func (h *Hidden) seek(id NodeID, off int64, data bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	defer p.release()
 	if p.view != nil {
 		return p.view.seek(p.id, off, data)
 	}
@@ -320,3 +342,12 @@ func (h *Hidden) seek(id NodeID, off int64, data bool) (int64, error) {
 	}
 	return a.Size, nil
 }
+
+// MayHaveXattr is that of a View, for the nodes of the image itself; of the
+// others it is not known.
+func (h *Hidden) MayHaveXattr(id NodeID, name string) bool {
+	return id>>partShift != 0 || h.View.MayHaveXattr(id, name)
+}
+
+// Close ends what is being made and lets go of all that was.
+func (h *Hidden) Close() error { return h.parts.close() }

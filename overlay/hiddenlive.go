@@ -9,18 +9,19 @@ import (
 )
 
 // Each look-up of a live file gives a node of its own, with the contents of
-// that moment: so the kernel may keep them as it keeps those of all files. The
-// numbers are of part 1, from firstSnapshot on, and go by the clock, as the
-// kernel may know some of a former server.
+// that moment: so the kernel may keep them as it keeps those of all files. Its
+// number says which file, and goes by the clock, as the kernel may know some of a
+// former server. What was forgotten since is what it is now.
 const (
-	firstSnapshot NodeID = 1<<partShift + 1<<16
+	snapshotBit   NodeID = 1 << 62
+	snapshotShift        = 48 // the file's number is above, milliseconds below
 	keptSnapshots        = 64 // before the oldest one is forgotten
 )
 
 // snapshots are the last contents of live files.
 type snapshots struct {
 	mu   sync.Mutex
-	last NodeID
+	last NodeID // its clock
 	ring [keptSnapshots]snapshot
 }
 
@@ -37,6 +38,14 @@ func (h *Hidden) live(id NodeID) func() []byte {
 	return h.files[id-firstFile].Live
 }
 
+// snapshotOf is the live file that a node is a snapshot of; 0 is none.
+func snapshotOf(id NodeID) NodeID {
+	if id&snapshotBit == 0 {
+		return 0
+	}
+	return firstFile + (id&^snapshotBit)>>snapshotShift
+}
+
 // snapshot gives a number for the contents that a live file has now; other
 // nodes keep theirs.
 func (h *Hidden) snapshot(id NodeID) NodeID {
@@ -48,31 +57,35 @@ func (h *Hidden) snapshot(id NodeID) NodeID {
 	s := &h.taken
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clock := firstSnapshot + NodeID(time.Now().UnixMilli())&(nodeMask>>1)
-	s.last = max(s.last+1, clock)
-	s.ring[s.last%keptSnapshots] = snapshot{s.last, data}
-	return s.last
+	s.last = max(s.last+1, NodeID(time.Now().UnixMilli()))
+	taken := snapshotBit | (id-firstFile)<<snapshotShift | s.last
+	s.ring[s.last%keptSnapshots] = snapshot{taken, data}
+	return taken
 }
 
 // data is what a file of the directory holds.
 func (h *Hidden) data(id NodeID) ([]byte, error) {
-	if id >= firstFile && id < firstFile+NodeID(len(h.files)) {
+	of := snapshotOf(id)
+	live := h.live(of)
+	switch {
+	case id >= firstFile && id < firstFile+NodeID(len(h.files)):
 		return h.files[id-firstFile].Data, nil
+	case live == nil:
+		return nil, iofs.ErrNotExist
 	}
 	s := &h.taken
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if got := s.ring[id%keptSnapshots]; id >= firstSnapshot && got.id == id {
-		return got.data, nil
+	kept := s.ring[id%keptSnapshots]
+	s.mu.Unlock()
+	if kept.id == id {
+		return kept.data, nil
 	}
-	return nil, iofs.ErrNotExist
+	return live(), nil
 }
 
 // Fleeting reports whether the name of a node means another node at the next
 // look-up.
-func (h *Hidden) Fleeting(id NodeID) bool {
-	return id>>partShift == 1 && id >= firstSnapshot || h.live(id) != nil
-}
+func (h *Hidden) Fleeting(id NodeID) bool { return id&snapshotBit != 0 || h.live(id) != nil }
 
 // listed is what a listing tells of the ith name in one of the directories; of
 // a live file it is the type alone.

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mica/layerstore/toc"
+	"mica/layerstore/scratch"
 )
 
 // A spill is where the tables of a merge are when they grow large: in files
@@ -75,7 +75,7 @@ func freed[T any](p *spill, s []T) {
 func (p *spill) grow(old *mapping, size int) []byte {
 	m := old
 	if m == nil {
-		f, err := toc.UnnamedFile(p.dir)
+		f, err := scratch.File(p.dir)
 		if err != nil {
 			return nil
 		}

@@ -31,6 +31,12 @@ func OpenTree(path, key string) (*Tree, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return readTree(f, key)
+}
+
+// readTree is OpenTree for a file that is open, which it needs no longer then.
+func readTree(f *os.File, key string) (*Tree, error) {
+	path := f.Name()
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -132,6 +138,9 @@ func getLayers(b []byte) (key string, layers []LayerInfo, ok bool) {
 
 // Close gives the mapping back. No method may be called after it.
 func (t *Tree) Close() error { return unix.Munmap(t.data) }
+
+// size is that of the file, in bytes.
+func (t *Tree) size() int64 { return int64(len(t.data)) }
 
 // Layers tells of the layers, bottom first. The slice is not to be changed.
 func (t *Tree) Layers() []LayerInfo { return t.layers }

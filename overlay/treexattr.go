@@ -45,6 +45,6 @@ func (t *Tree) Xattrs(id NodeID) ([]toc.Xattr, error) {
 
 // MayHaveXattr is false only if no node has an attribute of that name: most
 // images have none at all, and need not be asked for each file.
-func (t *Tree) MayHaveXattr(name string) bool {
+func (t *Tree) MayHaveXattr(_ NodeID, name string) bool {
 	return strings.HasPrefix(name, originPrefix) || bytes.Contains(t.sections[secXattrs], []byte(name))
 }

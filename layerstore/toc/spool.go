@@ -2,12 +2,11 @@ package toc
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"mica/layerstore/scratch"
 )
 
 // A spool keeps a section until its place in the index is known: in memory as
@@ -37,7 +36,7 @@ func (s *spool) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	if s.f == nil && s.err == nil {
-		if s.f, s.err = UnnamedFile(s.dir); s.err == nil {
+		if s.f, s.err = scratch.File(s.dir); s.err == nil {
 			s.w = bufio.NewWriterSize(s.f, 64<<10)
 			_, s.err = s.w.Write(s.head)
 			s.head = nil
@@ -77,23 +76,6 @@ type writerFunc func([]byte)
 func (f writerFunc) Write(b []byte) (int, error) {
 	f(b)
 	return len(b), nil
-}
-
-// UnnamedFile makes a file in dir that is gone when it is closed.
-func UnnamedFile(dir string) (*os.File, error) {
-	f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o600)
-	if err == nil {
-		return f, nil
-	}
-	// Not every file system can.
-	f, err = os.CreateTemp(dir, ".tmp-*")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }
 
 func spoolBeside(f *os.File) spool { return spool{dir: filepath.Dir(f.Name())} }

@@ -5,6 +5,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"mica/layerstore/scratch"
 )
 
 // largeRing is how long a ring is, in bytes, before it lies in a file: what
@@ -45,23 +47,15 @@ func (m *ringMap) close() {
 func unmapRing(data []byte) { _ = unix.Munmap(data) }
 
 // mapScratch gives n bytes of a new file, or nil where there is no place for it.
-// /tmp is memory on many machines, and so the second choice.
-func mapScratch(n int) []byte {
-	for _, dir := range []string{os.Getenv("TMPDIR"), "/var/tmp", "/tmp"} {
-		if dir == "" {
-			continue
-		}
-		fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-		if err != nil {
-			continue
-		}
-		data, err := mapFile(fd, n)
-		_ = unix.Close(fd) // nothing was written through it
-		if err == nil {
-			return data
-		}
+func mapScratch(n int) (data []byte) {
+	f, err := scratch.Somewhere("", func(f *os.File) (err error) {
+		data, err = mapFile(int(f.Fd()), n)
+		return err
+	})
+	if err == nil {
+		_ = f.Close() // nothing was written through it
 	}
-	return nil
+	return data
 }
 
 // mapFile maps n bytes of an empty file. They are all there before they are

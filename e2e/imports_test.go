@@ -24,15 +24,16 @@ var may = map[string][]string{
 	"overlay/ondisk":       {"overlay", "layerstore/toc"}, // of toc the time alone
 	"overlay/diff":         {"overlay", "layerstore/toc"},
 	"overlay/find":         {"overlay"},
-	"overlay":              {"layerstore", "layerstore/toc", "layerstore/blob"},
+	"overlay":              {"layerstore", "layerstore/toc", "layerstore/blob", "layerstore/scratch"},
 	"layerstore/images":    {"layerstore", "layerstore/transport", "layerstore/blob"},
 	"layerstore":           {"layerstore/toc", "layerstore/blob", "layerstore/inflate", "layerstore/unzstd"},
 	"layerstore/registry":  {},
 	"layerstore/transport": {"layerstore/blob"},
 	"layerstore/blob":      {"layerstore/toc", "layerstore/inflate", "layerstore/unzstd"},
-	"layerstore/toc":       {"layerstore/inflate", "layerstore/unzstd"},
+	"layerstore/toc":       {"layerstore/inflate", "layerstore/unzstd", "layerstore/scratch"},
 	"layerstore/inflate":   {},
-	"layerstore/unzstd":    {},
+	"layerstore/unzstd":    {"layerstore/scratch"},
+	"layerstore/scratch":   {},
 	"e2e":                  {},
 	"e2e/bench":            {"layerstore/inflate"}, // beside compress/flate, without what a process costs
 }

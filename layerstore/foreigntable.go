@@ -141,7 +141,7 @@ func (t *tableReader) readEntries(dec *json.Decoder, bounded *boundedReader) err
 			return err
 		}
 		if t.rows++; t.rows > maxTableEntries {
-			return fmt.Errorf("more than %d entries", maxTableEntries)
+			return toc.OverLimit("more than %d entries", maxTableEntries)
 		}
 		if err := t.add(&row); err != nil {
 			return err

@@ -77,7 +77,7 @@ func (m *merger) close() error { return m.spill.close() }
 // wherever in the tar they stand, so they come first (SEMANTICS 2.2, 2.3).
 func (m *merger) apply(layer int, src LayerSource) error {
 	if layer > maxLayers {
-		return fmt.Errorf("more than %d layers", maxLayers)
+		return toc.OverLimit("more than %d layers", maxLayers)
 	}
 	m.layer, m.follows, m.waiting = layer, 0, 0
 	m.forgetDir()
@@ -265,7 +265,7 @@ const (
 // addImplied makes a directory that no entry describes.
 func (m *merger) addImplied(parent uint32, name string, old uint32) (uint32, error) {
 	if m.implied++; m.implied > maxImplied {
-		return 0, fmt.Errorf("more than %d directories of the image have no entry", maxImplied)
+		return 0, toc.OverLimit("more than %d directories of the image have no entry", maxImplied)
 	}
 	in := uint32(len(m.inodes))
 	m.inodes = pushed(m.spill, m.inodes, inode{meta: m.metas.id(meta{mode: unix.S_IFDIR | 0o755}), at: atLayer(m.layer)})
@@ -407,7 +407,7 @@ func (m *merger) add(parent uint32, name string, old, in uint32) (uint32, error)
 		return 0, err
 	}
 	if len(m.dents) >= maxNames {
-		return 0, fmt.Errorf("more than %d names in the image", maxNames)
+		return 0, toc.OverLimit("more than %d names in the image", maxNames)
 	}
 	if len(m.dents)*4 > len(m.slots)*3 {
 		m.rehash()

@@ -66,7 +66,7 @@ func (t *metaTable) set(xs []toc.Xattr) (uint32, error) {
 	})
 	if *slot == 0 {
 		if len(t.xattrs)+len(b) > maxXattrs {
-			return 0, fmt.Errorf("more than %d MiB of extended attributes in the image", maxXattrs>>20)
+			return 0, toc.OverLimit("more than %d MiB of extended attributes in the image", maxXattrs>>20)
 		}
 		set.at = uint32(len(t.xattrs))
 		t.xattrs = append(grown(t.spill, t.xattrs, len(b)), b...)
@@ -116,7 +116,7 @@ func (m *merger) setInode(in uint32, e *toc.Entry) error {
 			n.at |= sparseFlag << 48
 			n.setData(uint64(len(m.sparse) / sparseLen))
 			if len(m.extents)/extentLen+len(e.Sparse) > maxExtents {
-				return fmt.Errorf("more than %d extents of sparse files in the image", maxExtents)
+				return toc.OverLimit("more than %d extents of sparse files in the image", maxExtents)
 			}
 			m.addSparse(e)
 		}

@@ -23,8 +23,11 @@ const (
 // wait notes a link for the end of the layer.
 func (m *merger) wait(l pendingLink) error {
 	m.waiting += len(l.path) + len(l.target)
-	if len(m.pending) >= maxPending || m.waiting > maxPendingPaths {
-		return fmt.Errorf("more than %d hard links of the layer come before their files, or %d MiB of them", maxPending, maxPendingPaths>>20)
+	switch {
+	case len(m.pending) >= maxPending:
+		return toc.OverLimit("more than %d hard links of the layer come before their files", maxPending)
+	case m.waiting > maxPendingPaths:
+		return toc.OverLimit("more than %d MiB of names of hard links of the layer come before their files", maxPendingPaths>>20)
 	}
 	m.pending = append(m.pending, l)
 	return nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+
+	"mica/layerstore/toc"
 )
 
 // A stringPool keeps each string once, after its length: one byte of it for
@@ -39,7 +41,7 @@ func (p *stringPool) name(s string) (uint32, error) {
 	}
 	at := uint64(len(p.data))
 	if at+256 > math.MaxUint32 {
-		return 0, fmt.Errorf("more than 4 GiB of names")
+		return 0, toc.OverLimit("more than 4 GiB of names")
 	}
 	p.data = append(append(grown(p.spill, p.data, 256), byte(len(s))), s...)
 	p.slots[i] = uint32(at) + 1
@@ -86,11 +88,11 @@ func (p *stringPool) target(s string) (uint32, error) {
 		return 0, fmt.Errorf("symlink target of %d bytes", len(s))
 	}
 	if p.targets += len(s); p.targets > maxTargets {
-		return 0, fmt.Errorf("more than %d MiB of symlink targets in the image", maxTargets>>20)
+		return 0, toc.OverLimit("more than %d MiB of symlink targets in the image", maxTargets>>20)
 	}
 	at := uint64(len(p.data))
 	if at+uint64(len(s))+2 > math.MaxUint32 {
-		return 0, fmt.Errorf("more than 4 GiB of names")
+		return 0, toc.OverLimit("more than 4 GiB of names")
 	}
 	p.data = binary.LittleEndian.AppendUint16(grown(p.spill, p.data, len(s)+2), uint16(len(s)))
 	p.data = append(p.data, s...)

@@ -15,3 +15,25 @@ type FormatError struct {
 func (e *FormatError) Error() string { return fmt.Sprintf("tar: offset %d: %v", e.Offset, e.Err) }
 
 func (e *FormatError) Unwrap() error { return e.Err }
+
+// A LimitError says that a layer or an image wants more of something than is
+// served. The limits are far beyond what known images have, so that a hostile one
+// costs no more than another.
+type LimitError struct {
+	Text string // what there is more of than how much
+}
+
+func (e *LimitError) Error() string { return e.Text }
+
+// Code is the word by which programs know it.
+func (e *LimitError) Code() string { return "limit" }
+
+// Hint says what remains.
+func (e *LimitError) Hint() string {
+	return "no build is known to make such an image; if you trust it, unpack it: umoci unpack"
+}
+
+// OverLimit makes a LimitError.
+func OverLimit(format string, args ...any) error {
+	return &LimitError{fmt.Sprintf(format, args...)}
+}

@@ -199,7 +199,7 @@ func (s *scanner) readMeta(buf *[]byte, limit int64) error {
 		return s.fail(fmt.Errorf("header of type %q with a size that is no number", s.blk.flag()))
 	}
 	if size > limit {
-		return s.fail(fmt.Errorf("header of type %q with %d bytes for the next entry: at most %d are read", s.blk.flag(), size, limit))
+		return s.fail(OverLimit("header of type %q with %d bytes for the next entry: at most %d are read", s.blk.flag(), size, limit))
 	}
 	for left := int(size); left > 0; {
 		// In parts, so that memory is taken for what is there only.

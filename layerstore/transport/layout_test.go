@@ -253,6 +253,7 @@ func TestRefused(t *testing.T) {
 		about            string
 		build            func(b *builder) ocispec.Descriptor
 		text, code, hint string
+		archiveHint      string // "" is the same
 	}{
 		{about: "schema 1", build: func(b *builder) ocispec.Descriptor {
 			return b.blob("application/vnd.docker.distribution.manifest.v1+prettyjws", []byte(`{"schemaVersion":1,"fsLayers":[],"history":[]}`))
@@ -277,7 +278,8 @@ func TestRefused(t *testing.T) {
 		{about: "a foreign layer elsewhere", build: func(b *builder) ocispec.Descriptor {
 			return with(b, ocispec.Descriptor{MediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest: sha, Size: 1, URLs: []string{"https://example.com/l"}})
 		}, text: "layer 1/1 is not in here, but at https://example.com/l: foreign layers are not fetched", code: "media-type",
-			hint: "fetch it from there to blobs/" + strings.Replace(sha, ":", "/", 1) + ", beside the others"},
+			hint:        "fetch it from there to blobs/" + strings.Replace(sha, ":", "/", 1) + ", beside the others",
+			archiveHint: "unpack the archive to a directory, and fetch the layer to its blobs/" + strings.Replace(sha, ":", "/", 1)},
 		{about: "a missing layer", build: func(b *builder) ocispec.Descriptor {
 			return with(b, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: sha, Size: 1})
 		}, text: "layer 1/1 " + sha + ": missing", code: "corrupt"},
@@ -330,7 +332,11 @@ func TestRefused(t *testing.T) {
 			}
 			b.tag(d, "1")
 			wantFailure(t, b.dir(), Options{}, tt.text, tt.code, tt.hint)
-			wantFailure(t, b.archive(), Options{}, tt.text, tt.code, tt.hint)
+			hint := tt.hint
+			if tt.archiveHint != "" {
+				hint = tt.archiveHint
+			}
+			wantFailure(t, b.archive(), Options{}, tt.text, tt.code, hint)
 		})
 	}
 }

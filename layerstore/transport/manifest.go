@@ -169,7 +169,7 @@ func (l *layout) openLayer(layer *Layer, object string, d ocispec.Descriptor) er
 	if isMissing(err) && len(d.URLs) > 0 {
 		return &UnsupportedError{
 			Text: fmt.Sprintf("%s is not in here, but at %s: foreign layers are not fetched", object, d.URLs[0]),
-			hint: fmt.Sprintf("fetch it from there to blobs/%s/%s, beside the others", d.Digest.Algorithm(), d.Digest.Encoded()),
+			hint: l.foreignHint(d.Digest),
 		}
 	}
 	if err != nil {
@@ -188,4 +188,12 @@ func inLayer(err error, object string) error {
 		return &TruncatedError{Size: cut.Size, Inside: object, Want: cut.Want}
 	}
 	return err
+}
+
+// foreignHint says what to do about a layer that lies elsewhere.
+func (l *layout) foreignHint(d digest.Digest) string {
+	if _, ok := l.files.(directory); !ok {
+		return "unpack the archive to a directory, and fetch the layer to its blobs/" + d.Algorithm().String() + "/" + d.Encoded()
+	}
+	return "fetch it from there to " + l.paths(d)[0] + ", beside the others"
 }

@@ -69,6 +69,7 @@ soak:
 	MICA_TEST_KILLS=1000 go test -count=1 -run "TestKills|TestTakeover" -v ./e2e
 	MICA_TEST_MODEL_TIME=10m go test -count=1 -timeout 2h -run 'TestModel$$' -v ./e2e
 	MICA_TEST_CRASHES=300 go test -count=1 -timeout 2h -run TestCrashes -v ./e2e
+	MICA_TEST_POWERCUTS=100 go test -count=1 -timeout 1h -run TestPowerCut -v ./e2e
 	MICA_TEST_FILES=100000 go test -count=1 -timeout 1h -run TestFewDescriptors -v ./e2e
 
 # Each row of docs/BENCHMARKS.md, which it writes; make bench ROWS="again start" prints those alone.

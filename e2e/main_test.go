@@ -20,6 +20,13 @@ func TestMain(m *testing.M) {
 }
 
 func testMain(m *testing.M) int {
+	if dir := os.Getenv(recorderEnv); dir != "" {
+		if err := serveRecorder(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
 	unix.Umask(0o022)
 	var err error
 	if scratch, err = os.MkdirTemp("", "mica-e2e-"); err != nil {

@@ -139,20 +139,25 @@ func (u *union) mount() error {
 }
 
 func (u *union) umount() error {
-	// A process that is about to run another program has our files still open.
-	var err error
 	switch u.flavour {
 	case overImage, overDirs:
+		var err error // see unmountFree
 		waitFor(func() bool {
 			_, err = output(u.h.command("umount", u.dir))
 			return err == nil || !strings.Contains(err.Error(), "busy")
 		})
 		return err
 	case kernel:
-		waitFor(func() bool { err = unix.Unmount(u.dir, 0); return err != unix.EBUSY })
-		return err
+		return unmountFree(u.dir)
 	}
 	return nil
+}
+
+// unmountFree unmounts once nobody uses a mount: a process that is about to run
+// another program has our files still open.
+func unmountFree(dir string) (err error) {
+	waitFor(func() bool { err = unix.Unmount(dir, 0); return err != unix.EBUSY })
+	return err
 }
 
 func (u *union) remount() error {

@@ -18,6 +18,7 @@ import (
 // only, so that each can be read, tested and replaced without those above it.
 var may = map[string][]string{
 	"cmd/mica":             {"fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
+	"builder/dockerfile":   {},
 	"fs":                   {"overlay/writable", "overlay", "layerstore/blob"}, // of blob its error alone, which becomes an errno
 	"overlay/writable":     {"overlay", "overlay/ondisk", "layerstore/toc"},    // of toc the time alone
 	"overlay/dirs":         {"overlay/ondisk", "overlay"},
@@ -55,6 +56,8 @@ var direct = []string{
 	"github.com/google/go-containerregistry",           // tests: writes images as ko, kaniko and crane do
 	"github.com/hanwen/go-fuse/v2",                     // decodes and dispatches FUSE requests
 	"github.com/klauspost/compress",                    // zstd
+	"github.com/moby/buildkit",                         // reads Dockerfiles: parser, instructions, shell
+	"github.com/moby/docker-image-spec",                // what docker's configs have besides the OCI's
 	"github.com/moby/sys/mountinfo",                    // reads /proc/self/mountinfo
 	"github.com/opencontainers/go-digest",              // digests, as image-spec has them
 	"github.com/opencontainers/image-spec",             // the types of manifests and configs

@@ -36,19 +36,20 @@ func (v *View) own(id overlay.NodeID, size int64) (*node, error) {
 // ownDir makes a directory of the lower in the upper, with its metadata, and
 // before it those that it lies in. Nobody sees a difference.
 func (v *View) ownDir(id overlay.NodeID, a overlay.Attr) (*node, error) {
+	n, seen, err := v.merged(id)
+	if err == nil && !seen {
+		err = iofs.ErrNotExist // it has been removed
+	}
+	if n != nil || err != nil {
+		return n, err
+	}
 	links, err := v.lower.Links(id)
 	if err != nil {
 		return nil, err
 	}
-	if len(links) == 0 {
-		return nil, iofs.ErrNotExist
-	}
 	parent, err := v.own(links[0].Dir, -1)
 	if err != nil {
 		return nil, err
-	}
-	if seen, err := v.visible(links[0]); err != nil || !seen {
-		return nil, errors.Join(err, iofs.ErrNotExist) // it has been removed
 	}
 	tmp := v.temp()
 	if err := unix.Mkdirat(v.work, tmp, 0o700); err != nil {
@@ -61,7 +62,7 @@ func (v *View) ownDir(id overlay.NodeID, a overlay.Attr) (*node, error) {
 		unix.Unlinkat(v.work, tmp, unix.AT_REMOVEDIR)
 		return nil, err
 	}
-	n := v.keep(id, parent, links[0].Name, a.Mode)
+	n = v.keep(id, parent, links[0].Name, a.Mode)
 	n.lower = id
 	parent.listed(links[0].Name, a.Mode)
 	return n, nil
@@ -70,7 +71,7 @@ func (v *View) ownDir(id overlay.NodeID, a overlay.Attr) (*node, error) {
 // copyUp makes a file of the lower in the upper, whole or not at all, under all
 // its names.
 func (v *View) copyUp(a overlay.Attr, size int64) (*node, error) {
-	tmp := v.temp()
+	tmp := v.tempCopy(a.ID)
 	if err := v.copyFile(tmp, a, size); err != nil {
 		unix.Unlinkat(v.work, tmp, 0)
 		return nil, err
@@ -107,8 +108,8 @@ func (v *View) settle(tmp string, a overlay.Attr) (n *node, err error) {
 			if n == nil {
 				return nil, err
 			}
-			unix.Unlinkat(v.work, tmp, 0)
-			break // the names that have it are right; the others show it by the node
+			n.unfinished = true // see finishCopies; the other names show it by the node
+			break
 		}
 		n = v.keep(a.ID, parent, l.Name, a.Mode)
 		parent.listed(l.Name, a.Mode)
@@ -148,7 +149,7 @@ func (v *View) raise(id overlay.NodeID, size int64) error {
 	f := &flight{done: make(chan struct{})}
 	defer close(f.done)
 	v.flights[id] = f
-	tmp := v.temp()
+	tmp := v.tempCopy(id)
 	v.mu.Unlock()
 	err = v.copyFile(tmp, a, size)
 	v.mu.Lock()
@@ -164,22 +165,41 @@ func (v *View) raise(id overlay.NodeID, size int64) error {
 	return err
 }
 
+// merged gives the node of a directory of the lower, nil if the upper does not
+// have it. seen is whether it is seen, by whatever name.
+func (v *View) merged(id overlay.NodeID) (n *node, seen bool, err error) {
+	if n = v.nodes[id]; n != nil {
+		return n, !n.orphan && n.lower == id, nil
+	}
+	names, err := v.lower.Links(id)
+	if err != nil || len(names) == 0 {
+		return nil, false, err
+	}
+	parent, seen, err := v.merged(names[0].Dir)
+	if parent == nil || !seen || err != nil {
+		return nil, seen, err
+	}
+	defer v.release(parent)
+	n, _, err = v.upperChild(parent, names[0].Name)
+	if notExist(err) {
+		return nil, false, nil
+	}
+	return n, err == nil && (n == nil || n.lower == id), err
+}
+
 // visible reports whether a name that the lower has is seen.
 func (v *View) visible(l overlay.Link) (bool, error) {
-	d := v.nodes[l.Dir]
-	if d == nil {
-		up, err := v.lower.Links(l.Dir)
-		if err != nil || len(up) == 0 {
-			return false, err
-		}
-		return v.visible(up[0])
+	d, seen, err := v.merged(l.Dir)
+	if d == nil || !seen || err != nil {
+		return seen, err
 	}
-	if d.orphan || d.lower != l.Dir {
-		return false, nil
-	}
+	defer v.release(d)
 	n, _, err := v.upperChild(d, l.Name)
 	if notExist(err) {
 		return false, nil
+	}
+	if n != nil {
+		v.release(n)
 	}
 	return n == nil, err
 }
@@ -212,7 +232,7 @@ func (v *View) visibleLinks(id overlay.NodeID) ([]overlay.Link, error) {
 // temp gives a name in the work directory that nothing has.
 func (v *View) temp() string {
 	v.temporary++
-	return fmt.Sprintf("%stmp-%x", tempMark, v.temporary)
+	return fmt.Sprintf("%s%x", tempMark, v.temporary)
 }
 
 // copyFile makes a file of the lower under a name in the work directory.

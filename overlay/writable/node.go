@@ -26,6 +26,8 @@ type node struct {
 	lower overlay.NodeID
 	// redirected is of a directory of the lower under another name.
 	redirected bool
+	// unfinished is of a file that lacks names, and has one in the work directory.
+	unfinished bool
 	// lookups is how often the kernel was told of it and has not forgotten, if
 	// counted: not of what it was told by a server that has died.
 	lookups uint64
@@ -163,12 +165,13 @@ func (v *View) move(n, dir *node, name string) {
 
 // release lets go of a node that neither the kernel nor another node needs. If
 // it has a name it is found by that again. Directories of the lower under
-// another name stay known, as they show where the lower's files are.
+// another name stay known, as they show where the lower's files are, and so do
+// files that names of the lower are to show.
 func (v *View) release(n *node) {
 	if n.lookups > 0 || !n.counted || n.children > 0 || n == v.root || v.nodes[n.id] != n {
 		return
 	}
-	if n.redirected && !n.orphan {
+	if (n.redirected || n.unfinished) && !n.orphan {
 		return
 	}
 	if n.orphan && !v.removeOrphan(n) {

@@ -178,13 +178,13 @@ func Open(lower overlay.Lower, d Dirs, takeover bool) (v *View, err error) {
 	if v.upper, err = openDir(int(d.Upper.Fd()), "."); err != nil {
 		return nil, err
 	}
-	if !takeover {
-		if err := os.RemoveAll(filepath.Join(fdPath(int(d.Work.Fd())), workName)); err != nil {
-			return nil, err
-		}
-	}
 	if v.work, err = madeDir(int(d.Work.Fd()), workName); err != nil {
 		return nil, err
+	}
+	if !takeover {
+		if err := v.clearWork(); err != nil {
+			return nil, err
+		}
 	}
 	if v.orphans, err = madeDir(v.work, orphansName); err != nil {
 		return nil, err
@@ -213,7 +213,27 @@ func Open(lower overlay.Lower, d Dirs, takeover bool) (v *View, err error) {
 		}
 	}
 	v.takenOver = takeover
-	return v, nil
+	if takeover {
+		return v, nil // see Start
+	}
+	return v, v.finishCopies()
+}
+
+// clearWork empties the work directory, but for what finishCopies is to look at.
+func (v *View) clearWork() error {
+	names, err := ondisk.Names(v.work, "")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, _, ok := v.unfinished(name); ok {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(fdPath(v.work), name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Start finds what another server has left, before the view is used.

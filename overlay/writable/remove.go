@@ -74,6 +74,9 @@ func (v *View) lowerGone(id overlay.NodeID) {
 // the upper had there is an orphan afterwards, and is returned.
 func (v *View) removeName(d *node, name string) (*node, error) {
 	n, _, err := v.upperChild(d, name)
+	if err == nil {
+		err = v.finished(n)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -142,6 +142,9 @@ func (v *View) rename(m *move, to overlay.Attr, exists bool) error {
 		victim = nil
 	}
 	if victim != nil {
+		if err := v.finished(victim); err != nil {
+			return err
+		}
 		if err := v.makeWay(victim, m.to); err != nil {
 			return err
 		}

@@ -30,6 +30,9 @@ func (v *View) findAll(ctx context.Context) error {
 	if err := v.findOrphans(); err != nil {
 		return err
 	}
+	if err := v.finishCopies(); err != nil {
+		return err
+	}
 	return v.sweepWork()
 }
 
@@ -92,13 +95,18 @@ func (v *View) findOrphans() error {
 
 // sweepWork removes what the former server had begun: it is asked for again.
 func (v *View) sweepWork() error {
-	names, err := ondisk.Names(v.work, tempMark)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := os.RemoveAll(filepath.Join(fdPath(v.work), name)); err != nil {
+	for _, mark := range []string{tempMark, copyMark} {
+		names, err := ondisk.Names(v.work, mark)
+		if err != nil {
 			return err
+		}
+		for _, name := range names {
+			if _, _, ok := v.unfinished(name); ok {
+				continue
+			}
+			if err := os.RemoveAll(filepath.Join(fdPath(v.work), name)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

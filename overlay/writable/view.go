@@ -269,6 +269,9 @@ func (v *View) attrOf(n *node, st *unix.Stat_t) overlay.Attr {
 	case n.orphan:
 		a.Nlink-- // the name in the work directory
 	}
+	if n.unfinished {
+		a.Nlink-- // there is another
+	}
 	return a
 }
 

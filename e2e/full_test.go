@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -97,14 +98,18 @@ func fullTrees(t *testing.T) (before, after tree) {
 	return before, mustReadTree(t, u.dir)
 }
 
-// TestFull has an upper run full before each change, so that it is cut short at
-// another place each time. What fails has changed nothing, and is done when
-// there is room again.
+// TestFull has an upper run full before each change, or its quota run out, so that
+// it is cut short at another place each time. What fails has changed nothing, and
+// is done when there is room again.
 func TestFull(t *testing.T) {
 	needRoot(t)
 	before, after := fullTrees(t)
 	for _, f := range flavours() {
-		for _, kind := range []string{"tmpfs", "ext4"} {
+		kinds := []string{"tmpfs", "ext4"}
+		if _, err := exec.LookPath("mkfs.btrfs"); err == nil && f.isMica() {
+			kinds = append(kinds, "btrfs") // whose limits are not those of the disk: EDQUOT
+		}
+		for _, kind := range kinds {
 			t.Run(string(f)+" on "+kind, func(t *testing.T) {
 				t.Parallel()
 				failed := 0
@@ -135,8 +140,8 @@ func (v *volume) testFull(t *testing.T, f flavour, left int64) (failed int) {
 			t.Fatal(err)
 		}
 		err := c.do(filepath.Join(u.dir, changeDir(i)))
-		if err != nil && !errors.Is(err, unix.ENOSPC) {
-			t.Errorf("%s: %v, want ENOSPC", c.about, err)
+		if err != nil && !errors.Is(err, v.full) {
+			t.Errorf("%s: %v, want %v", c.about, err, v.full)
 		}
 		if done[i] = err == nil; !done[i] {
 			failed++
@@ -249,13 +254,14 @@ func forgetPages(t *testing.T, dir string) {
 type volume struct {
 	h            *host
 	dir, ballast string
-	want         [2]tree // before a change, and after it
+	want         [2]tree    // before a change, and after it
+	full         unix.Errno // what is said when there is no room
 }
 
 func newVolume(t *testing.T, kind string) *volume {
 	t.Helper()
 	h := newHost(t)
-	v := &volume{h: h, dir: filepath.Join(h.dir, "v")}
+	v := &volume{h: h, dir: filepath.Join(h.dir, "v"), full: unix.ENOSPC}
 	v.ballast = filepath.Join(v.dir, "ballast")
 	if err := os.Mkdir(v.dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -271,6 +277,15 @@ func newVolume(t *testing.T, kind string) *volume {
 	img := filepath.Join(h.dir, "v.img")
 	if err := errors.Join(os.WriteFile(img, nil, 0o600), os.Truncate(img, 32<<20)); err != nil {
 		t.Fatal(err)
+	}
+	if kind == "btrfs" {
+		v.full = unix.EDQUOT
+		must(os.Truncate(img, 128<<20))
+		run(t, h.dir, "mkfs.btrfs", "-q", img)
+		run(t, h.dir, "mount", "-o", "loop", img, v.dir)
+		run(t, h.dir, "btrfs", "quota", "enable", v.dir)
+		run(t, h.dir, "btrfs", "qgroup", "limit", "24M", v.dir)
+		return v
 	}
 	run(t, h.dir, "mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", img)
 	run(t, h.dir, "mount", "-o", "loop", img, v.dir)

@@ -23,11 +23,13 @@ var may = map[string][]string{
 	"overlay/writable":     {"overlay", "overlay/ondisk", "layerstore/toc"},    // of toc the time alone
 	"overlay/dirs":         {"overlay/ondisk", "overlay"},
 	"overlay/ondisk":       {"overlay", "layerstore/toc"}, // of toc the time alone
+	"overlay/change":       {"overlay/dirs", "overlay/diff", "overlay/tarball", "overlay", "layerstore/toc"},
 	"overlay/diff":         {"overlay", "layerstore/toc"},
 	"overlay/find":         {"overlay"},
-	"overlay":              {"layerstore", "layerstore/toc", "layerstore/blob", "layerstore/scratch"},
+	"overlay":              {"overlay/tarball", "layerstore", "layerstore/toc", "layerstore/blob", "layerstore/scratch"},
+	"overlay/tarball":      {"layerstore/toc"},
 	"layerstore/images":    {"layerstore", "layerstore/transport", "layerstore/blob"},
-	"layerstore":           {"layerstore/toc", "layerstore/blob", "layerstore/inflate", "layerstore/unzstd"},
+	"layerstore":           {"layerstore/toc", "layerstore/blob", "layerstore/inflate", "layerstore/unzstd", "layerstore/scratch"},
 	"layerstore/registry":  {},
 	"layerstore/transport": {"layerstore/blob"},
 	"layerstore/blob":      {"layerstore/toc", "layerstore/inflate", "layerstore/unzstd"},

@@ -25,7 +25,7 @@ func (c *comparison) readContents() error {
 	first := map[pair]int{}
 	var order []int
 	for _, n := range c.unread {
-		files := pair{c.changes[n].From.ref, c.changes[n].To.ref}
+		files := pair{c.changes[n].From.Ref, c.changes[n].To.Ref}
 		if _, ok := first[files]; !ok {
 			first[files] = n
 			order = append(order, n)
@@ -35,10 +35,10 @@ func (c *comparison) readContents() error {
 	var next atomic.Int64
 	for range min(runtime.GOMAXPROCS(0), len(order)) {
 		g.Go(func() error {
-			x, y := make([]byte, readLen), make([]byte, readLen)
+			x, y := make([]byte, ReadLen), make([]byte, ReadLen)
 			for i := next.Add(1) - 1; i < int64(len(order)); i = next.Add(1) - 1 {
 				change := &c.changes[order[i]]
-				same, err := sameContents(ctx, c.a, c.b, change, x, y)
+				same, err := SameContents(ctx, c.a, c.b, change, x, y)
 				if err != nil {
 					return fmt.Errorf("/%s: %w", change.Path, err)
 				}
@@ -53,23 +53,24 @@ func (c *comparison) readContents() error {
 		return err
 	}
 	for _, n := range c.unread {
-		same := first[pair{c.changes[n].From.ref, c.changes[n].To.ref}]
+		same := first[pair{c.changes[n].From.Ref, c.changes[n].To.Ref}]
 		c.changes[n].What |= c.changes[same].What & Content
 	}
 	return nil
 }
 
-// readLen is how much of a file is read at once. Most files that differ do so
+// ReadLen is how much of a file is read at once. Most files that differ do so
 // near their beginning.
-const readLen = 128 << 10
+const ReadLen = 128 << 10
 
 func comparePlaces(f, t *File) int {
 	return cmp.Or(cmp.Compare(f.place.layer, t.place.layer), cmp.Compare(f.place.layerOff, t.place.layerOff))
 }
 
-// sameContents compares two files of one size, through two buffers. What is a
-// hole on both sides is not read: it may be longer than anybody can wait for.
-func sameContents(ctx context.Context, a, b Side, c *Change, x, y []byte) (bool, error) {
+// SameContents compares two regular files of one size, through two buffers of
+// [ReadLen] bytes. What is a hole on both sides is not read: it may be longer
+// than anybody can wait for.
+func SameContents(ctx context.Context, a, b Opener, c *Change, x, y []byte) (bool, error) {
 	from, err := a.Open(ctx, c.From)
 	if err != nil {
 		return false, err
@@ -92,7 +93,7 @@ func sameContents(ctx context.Context, a, b Side, c *Change, x, y []byte) (bool,
 		if off = min(next, other); off >= size {
 			return true, nil
 		}
-		n := min(readLen, size-off)
+		n := min(ReadLen, size-off)
 		k, err := from.ReadAt(x[:n], off)
 		if err != nil && err != io.EOF {
 			return false, err

@@ -122,7 +122,7 @@ func (c *comparison) pair(path string, from, to *File) error {
 	change := Change{Path: path, From: from, To: to}
 	undecided := false
 	if from != nil && to != nil {
-		change.What, undecided = differences(from, to)
+		change.What, undecided = Differences(from, to)
 		change.What &^= c.ignore
 		undecided = undecided && c.ignore&Content == 0
 	}
@@ -175,9 +175,9 @@ func (c *comparison) directories(path string, from, to []*File) error {
 	return nil
 }
 
-// differences compares two files without reading them. undecided says that
+// Differences compares two files without reading them. undecided says that
 // their contents may differ and must be read.
-func differences(f, t *File) (what Aspects, undecided bool) {
+func Differences(f, t *File) (what Aspects, undecided bool) {
 	set := func(a Aspects, differ bool) {
 		if differ {
 			what |= a

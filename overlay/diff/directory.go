@@ -40,7 +40,7 @@ func (s directory) Lstat(name string) (*File, error) {
 }
 
 func (s directory) ReadDir(dir *File) ([]*File, error) {
-	at := dir.ref.(string)
+	at := dir.Ref.(string)
 	entries, err := os.ReadDir(at)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (s directory) file(at, name string) (*File, error) {
 		return nil, &os.PathError{Op: "lstat", Path: at, Err: err}
 	}
 	f := &File{
-		Name: name, Mode: st.Mode, UID: st.Uid, GID: st.Gid, ref: at,
+		Name: name, Mode: st.Mode, UID: st.Uid, GID: st.Gid, Ref: at,
 		Mtime: toc.Time{Sec: st.Mtim.Sec, Nsec: uint32(st.Mtim.Nsec)},
 	}
 	switch f.kind() {
@@ -130,7 +130,7 @@ func pathError(op, at string, err error) error {
 
 func (s directory) Open(_ context.Context, f *File) (Contents, error) {
 	// What was a regular file when it was looked at may be a FIFO now.
-	file, err := os.OpenFile(f.ref.(string), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	file, err := os.OpenFile(f.Ref.(string), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

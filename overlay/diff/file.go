@@ -17,6 +17,11 @@ type Side interface {
 	Lstat(path string) (*File, error)
 	// ReadDir gives what is in a directory, sorted by the bytes of the names.
 	ReadDir(dir *File) ([]*File, error)
+	Opener
+}
+
+// An Opener has the contents of files. Its method may be called concurrently.
+type Opener interface {
 	// Open gives the contents of a regular file, to be read as long as ctx lasts.
 	Open(ctx context.Context, f *File) (Contents, error)
 }
@@ -43,8 +48,8 @@ type File struct {
 
 	// place is where in what layer the contents lie; zero if that is not known.
 	place place
-	// ref is what the Side knows the file by.
-	ref any
+	// Ref is what the Side knows the file by, which may be compared with ==.
+	Ref any
 }
 
 // A place is the beginning of contents in a layer, and names those contents

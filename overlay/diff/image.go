@@ -28,7 +28,7 @@ func (s image) Lstat(path string) (*File, error) {
 
 func (s image) ReadDir(dir *File) (files []*File, err error) {
 	var failed error
-	err = s.view.ReadDir(dir.ref.(overlay.NodeID), 0, func(name string, a overlay.Attr, _ uint64) bool {
+	err = s.view.ReadDir(dir.Ref.(overlay.NodeID), 0, func(name string, a overlay.Attr, _ uint64) bool {
 		var f *File
 		f, failed = s.file(name, a)
 		files = append(files, f)
@@ -41,7 +41,7 @@ func (s image) ReadDir(dir *File) (files []*File, err error) {
 }
 
 func (s image) file(name string, a overlay.Attr) (f *File, err error) {
-	f = &File{Name: name, Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, ref: a.ID}
+	f = &File{Name: name, Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, Ref: a.ID}
 	f.Major, f.Minor = a.Device()
 	if f.Xattrs, err = s.view.Tree.Xattrs(a.ID); err != nil {
 		return nil, err
@@ -62,13 +62,19 @@ func (s image) file(name string, a overlay.Attr) (f *File, err error) {
 }
 
 func (s image) Open(ctx context.Context, f *File) (Contents, error) {
-	return &imageContents{ctx: ctx, view: s.view, id: f.ref.(overlay.NodeID), size: f.Size}, nil
+	return ContentsOf(ctx, s.view, f.Ref.(overlay.NodeID), f.Size), nil
+}
+
+// ContentsOf gives the contents of a regular file of a tree, of size bytes, to
+// be read as long as ctx lasts.
+func ContentsOf(ctx context.Context, tree overlay.Lower, id overlay.NodeID, size int64) Contents {
+	return &imageContents{ctx: ctx, view: tree, id: id, size: size}
 }
 
 // imageContents are those of a file of an image.
 type imageContents struct {
 	ctx  context.Context // of Open
-	view *overlay.View
+	view overlay.Lower
 	id   overlay.NodeID
 	size int64
 }

@@ -24,7 +24,7 @@ const (
 // git apply can do it: changed lines of text, permissions, targets of
 // symlinks. What is no text is only said to differ. Of what git cannot say
 // (owners, attributes, directories, devices) it writes nothing.
-func WritePatch(ctx context.Context, w io.Writer, a, b Side, c *Change) error {
+func WritePatch(ctx context.Context, w io.Writer, a, b Opener, c *Change) error {
 	from, to := c.From, c.To
 	if from != nil && !inGit(from) {
 		from = nil
@@ -51,7 +51,7 @@ func inGit(f *File) bool { return f.isRegular() || f.isSymlink() }
 
 // writePatch writes the patch of one path. Either file may be nil; contents
 // says that they differ.
-func writePatch(ctx context.Context, w io.Writer, a, b Side, path string, from, to *File, contents bool) error {
+func writePatch(ctx context.Context, w io.Writer, a, b Opener, path string, from, to *File, contents bool) error {
 	var out bytes.Buffer
 	oldName, newName := quoteName("a/"+path), quoteName("b/"+path)
 	fmt.Fprintf(&out, "diff --git %s %s\n", oldName, newName)
@@ -83,7 +83,7 @@ func gitMode(f *File) uint32 {
 	return f.Mode
 }
 
-func writeContents(ctx context.Context, out *bytes.Buffer, a, b Side, from, to *File, oldName, newName string) error {
+func writeContents(ctx context.Context, out *bytes.Buffer, a, b Opener, from, to *File, oldName, newName string) error {
 	if from != nil && from.Size > maxText || to != nil && to.Size > maxText {
 		fmt.Fprintf(out, "Binary files %s and %s differ\n", oldName, newName)
 		return nil
@@ -108,7 +108,7 @@ func writeContents(ctx context.Context, out *bytes.Buffer, a, b Side, from, to *
 
 // readAll gives the contents of a file, for a symlink its target, for nil
 // none.
-func readAll(ctx context.Context, s Side, f *File) ([]byte, error) {
+func readAll(ctx context.Context, s Opener, f *File) ([]byte, error) {
 	switch {
 	case f == nil:
 		return nil, nil

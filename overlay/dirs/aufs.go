@@ -20,6 +20,9 @@ const (
 // aufsMarks gives the names that such files of the directory name: of what is
 // deleted, and "" if the directory is opaque. Most directories have none.
 func (d *diskDir) aufsMarks() (map[string]bool, error) {
+	if d.disk.plain {
+		return nil, nil
+	}
 	d.aufsOnce.Do(func() { d.aufs, d.aufsErr = d.readAufsMarks() })
 	return d.aufs, d.aufsErr
 }

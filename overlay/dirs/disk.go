@@ -18,6 +18,7 @@ type disk struct {
 	name  string // for messages
 	fd    int    // of its root
 	marks ondisk.Marks
+	plain bool // see Layer.PlainNames
 	// numbered says that entries have the numbers that stat(2) has.
 	numbered bool
 }

@@ -117,3 +117,19 @@ func (f *imageFile) blocks() (int64, error) {
 }
 
 func (f *imageFile) metacopy() (bool, merging, error) { return false, merging{}, nil }
+
+// InImage gives the number that a node has in the image that is a layer, where
+// that alone makes it what it is: a file that no layer above has, a directory
+// that none has a part in. ok is false else.
+func (u *Union) InImage(id overlay.NodeID) (in overlay.NodeID, ok bool, err error) {
+	s, err := u.here(id)
+	if err != nil {
+		return 0, false, err
+	}
+	d, ok := s.dir.stack[s.at].(*imageDir)
+	if !ok {
+		return 0, false, nil
+	}
+	a, err := d.own(s.name)
+	return a.ID, err == nil, err
+}

@@ -24,6 +24,9 @@ type Layer struct {
 	Name string
 	// Marks are those that count in it; see [MarksOf].
 	Marks ondisk.Marks
+	// PlainNames says of a directory that its files named .wh.NAME are files, as
+	// programs can make them in an upper: attributes and devices alone are marks.
+	PlainNames bool
 }
 
 // A Union is some layers as one directory tree, read-only. Its methods may be
@@ -141,7 +144,7 @@ func (u *Union) addDisk(i int, l *Layer) error {
 		u.systems = append(u.systems, fd)
 		u.numbers.systems[st.Dev] = u.counted()
 	}
-	d := &disk{u: u, index: i, name: l.Name, fd: fd, marks: l.Marks, numbered: ondisk.EntriesNumber(fd)}
+	d := &disk{u: u, index: i, name: l.Name, fd: fd, marks: l.Marks, plain: l.PlainNames, numbered: ondisk.EntriesNumber(fd)}
 	u.roots[i] = &diskDir{disk: d, name: "."}
 	return nil
 }

@@ -1,8 +1,7 @@
-package overlay
+package tarball
 
 import (
 	"archive/tar"
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,38 +19,38 @@ import (
 const tarBlock = 512
 
 // addSparse writes a file with holes.
-func (e *exporter) addSparse(ctx context.Context, h *tar.Header, d fileData, a Attr) error {
+func (w *Writer) addSparse(h *tar.Header, e *toc.Entry, contents Contents) error {
 	// Ends what archive/tar has begun; it takes no notice of what comes between.
-	if err := e.tar.Flush(); err != nil {
+	if err := w.tar.Flush(); err != nil {
 		return err
 	}
-	extents, layout := storedExtents(d)
+	extents, layout := storedExtents(e.Sparse, e.Size)
 	stored := int64(len(layout))
 	for _, x := range extents {
 		stored += x.Len
 	}
 	records := map[string]string{
 		"GNU.sparse.major": "1", "GNU.sparse.minor": "0",
-		"GNU.sparse.name": h.Name, "GNU.sparse.realsize": strconv.FormatInt(d.size, 10),
-		"mtime": paxTime(a.Mtime),
+		"GNU.sparse.name": h.Name, "GNU.sparse.realsize": strconv.FormatInt(e.Size, 10),
+		"mtime": paxTime(e.Mtime),
 		"uid":   strconv.Itoa(h.Uid), "gid": strconv.Itoa(h.Gid),
 		"size": strconv.FormatInt(stored, 10),
 	}
 	maps.Copy(records, h.PAXRecords)
 	pax := paxRecords(records)
 	// The names are for readers that know nothing of PAX.
-	e.w.Write(ustarHeader("PaxHeaders/GNUSparseFile", tar.TypeXHeader, 0o644, int64(len(pax))))
-	e.w.Write(padded(pax))
-	e.w.Write(ustarHeader("GNUSparseFile.0", tar.TypeReg, h.Mode, stored))
-	if _, err := e.w.Write(layout); err != nil { // as those before
+	w.w.Write(ustarHeader("PaxHeaders/GNUSparseFile", tar.TypeXHeader, 0o644, int64(len(pax))))
+	w.w.Write(padded(pax))
+	w.w.Write(ustarHeader("GNUSparseFile.0", tar.TypeReg, h.Mode, stored))
+	if _, err := w.w.Write(layout); err != nil { // as those before
 		return err
 	}
 	for _, x := range extents {
-		if _, err := e.view.writeRange(ctx, e.w, a.ID, x.Off, x.Len, e.buf); err != nil {
+		if err := contents(w.w, x.Off, x.Len); err != nil {
 			return err
 		}
 	}
-	_, err := e.w.Write(make([]byte, -stored&(tarBlock-1)))
+	_, err := w.w.Write(make([]byte, -stored&(tarBlock-1)))
 	return err
 }
 
@@ -60,10 +59,10 @@ const maxMap = 1 << 20
 
 // storedExtents gives the extents that a file is stored as, and their map.
 // There are no more holes than a map may have.
-func storedExtents(d fileData) (extents []toc.Extent, layout []byte) {
+func storedExtents(data []toc.Extent, size int64) (extents []toc.Extent, layout []byte) {
 	for block := int64(tarBlock); ; block *= 2 {
-		extents = wholeBlocks(d, block)
-		if layout = padded(sparseMap(extents, d.size)); len(layout) <= maxMap {
+		extents = wholeBlocks(data, size, block)
+		if layout = padded(sparseMap(extents, size)); len(layout) <= maxMap {
 			return extents, layout
 		}
 	}
@@ -72,14 +71,13 @@ func storedExtents(d fileData) (extents []toc.Extent, layout []byte) {
 // wholeBlocks gives the extents of a file, grown to blocks. The format has them
 // one after the other, but GNU tar begins to read each at a block of the
 // archive; so that readers agree, all but the last end there.
-func wholeBlocks(d fileData, block int64) []toc.Extent {
+func wholeBlocks(data []toc.Extent, size, block int64) []toc.Extent {
 	var extents []toc.Extent
-	for i := range d.count() {
-		x := d.extent(i)
-		start := x.off &^ (block - 1)
-		end := d.size
-		if left := d.size - x.off - x.len; left >= block {
-			end = (x.off + x.len + block - 1) &^ (block - 1)
+	for _, x := range data {
+		start := x.Off &^ (block - 1)
+		end := size
+		if left := size - x.Off - x.Len; left >= block {
+			end = (x.Off + x.Len + block - 1) &^ (block - 1)
 		}
 		if n := len(extents); n > 0 && extents[n-1].Off+extents[n-1].Len >= start {
 			extents[n-1].Len = end - extents[n-1].Off

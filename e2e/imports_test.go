@@ -19,6 +19,7 @@ import (
 var may = map[string][]string{
 	"cmd/mica":             {"fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
 	"builder/dockerfile":   {},
+	"builder/source":       {"overlay", "layerstore/toc"},
 	"fs":                   {"overlay/writable", "overlay", "layerstore/blob"}, // of blob its error alone, which becomes an errno
 	"overlay/writable":     {"overlay", "overlay/ondisk", "layerstore/toc"},    // of toc the time alone
 	"overlay/dirs":         {"overlay/ondisk", "overlay"},
@@ -60,6 +61,7 @@ var direct = []string{
 	"github.com/klauspost/compress",                    // zstd
 	"github.com/moby/buildkit",                         // reads Dockerfiles: parser, instructions, shell
 	"github.com/moby/docker-image-spec",                // what docker's configs have besides the OCI's
+	"github.com/moby/patternmatcher",                   // .dockerignore and --exclude
 	"github.com/moby/sys/mountinfo",                    // reads /proc/self/mountinfo
 	"github.com/opencontainers/go-digest",              // digests, as image-spec has them
 	"github.com/opencontainers/image-spec",             // the types of manifests and configs

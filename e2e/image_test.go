@@ -55,10 +55,15 @@ func blobPath(d digest.Digest) string {
 
 // add puts an image into a layout, under a tag, and gives its manifest.
 func (lo layout) add(im image, tag string, c codec) v1.Manifest {
+	return lo.addWith(im, im.config(), tag, c)
+}
+
+// addWith is add of an image with another config.
+func (lo layout) addWith(im image, config []byte, tag string, c codec) v1.Manifest {
 	m := v1.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: v1.MediaTypeImageManifest,
-		Config:    lo.blob(v1.MediaTypeImageConfig, im.config()),
+		Config:    lo.blob(v1.MediaTypeImageConfig, config),
 	}
 	for _, l := range im {
 		m.Layers = append(m.Layers, lo.blob(layerTypes[c], c.pack(l)))

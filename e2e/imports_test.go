@@ -17,9 +17,10 @@ import (
 // may says which of mica's packages each package may import: one direction
 // only, so that each can be read, tested and replaced without those above it.
 var may = map[string][]string{
-	"cmd/mica":             {"fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
 	"builder/dockerfile":   {},
 	"builder/source":       {"overlay", "layerstore/toc"},
+	"cmd/mica":             {"container", "fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
+	"container":            {"fs", "layerstore"},
 	"fs":                   {"overlay/writable", "overlay", "layerstore/blob"}, // of blob its error alone, which becomes an errno
 	"overlay/writable":     {"overlay", "overlay/ondisk", "layerstore/toc"},    // of toc the time alone
 	"overlay/dirs":         {"overlay/ondisk", "overlay"},
@@ -51,6 +52,8 @@ var mayFUSE = []string{"fs"}
 // says why each is there; add to both.
 var direct = []string{
 	"github.com/agext/levenshtein",                     // what a misspelt name or flag may have meant
+	"github.com/containerd/console",                    // terminals of containers, as go-runc gives them
+	"github.com/containerd/go-runc",                    // drives the OCI runtime
 	"github.com/containerd/platforms",                  // which manifest of an index is this machine's
 	"github.com/containerd/stargz-snapshotter/estargz", // tests: writes eStargz and zstd:chunked
 	"github.com/distribution/reference",                // the grammar of image names, the norm
@@ -62,8 +65,11 @@ var direct = []string{
 	"github.com/moby/buildkit",                         // reads Dockerfiles: parser, instructions, shell
 	"github.com/moby/docker-image-spec",                // what docker's configs have besides the OCI's
 	"github.com/moby/patternmatcher",                   // .dockerignore and --exclude
+	"github.com/moby/profiles/seccomp",                 // docker's default seccomp profile, as data
+	"github.com/moby/sys/user",                         // reads /etc/passwd and /etc/group of an image
 	"github.com/moby/sys/mountinfo",                    // reads /proc/self/mountinfo
 	"github.com/opencontainers/go-digest",              // digests, as image-spec has them
+	"github.com/opencontainers/runtime-spec",           // the types of what a runtime is told
 	"github.com/opencontainers/image-spec",             // the types of manifests and configs
 	"github.com/rogpeppe/go-internal",                  // tests: command-line scripts
 	"github.com/spf13/cobra",                           // the command line

@@ -107,6 +107,13 @@ func newFailure(ctx context.Context, cmd *cobra.Command, err error) failure {
 	case "not-found":
 		f.status = exitNotFound
 	}
+	if cmd.Annotations[exitsAsContainer] != "" {
+		f.status = exitRun
+	}
+	var own interface{ ExitStatus() int }
+	if errors.As(err, &own) {
+		f.status = own.ExitStatus()
+	}
 	return f
 }
 

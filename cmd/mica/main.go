@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mica/container"
 	"mica/fs"
 )
 
@@ -21,6 +22,9 @@ const memory = 96 << 20
 func main() {
 	if fs.IsHolder() {
 		os.Exit(fs.RunHolder())
+	}
+	if container.IsSupervisor() {
+		os.Exit(container.RunSupervisor())
 	}
 	debug.SetMemoryLimit(memory)
 	std := streams{os.Stdin, os.Stdout, os.Stderr}

@@ -12,8 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initPath is where --init has mica itself, as the first process.
-const initPath = "/sbin/mica-init"
+// InitName is the name that mica has as the first process of a container, with
+// --init, and initPath where it is then.
+const (
+	InitName = "mica-init"
+	initPath = "/sbin/" + InitName
+)
 
 // mounts are docker's own, and those that were asked for. The runtime resolves
 // each target inside the root, symlinks too.
@@ -31,7 +35,11 @@ func (c *Container) mounts(s *specs.Spec, groups *Cgroups) error {
 	all = append(all, shm)
 	if host.IpcMode == "host" {
 		all = slices.DeleteFunc(all, func(m specs.Mount) bool { return m.Destination == "/dev/shm" || m.Destination == "/dev/mqueue" })
-		all = append(all, bind("/dev/shm", "/dev/shm", "rw"), bind("/dev/mqueue", "/dev/mqueue", "rw"))
+		for _, dir := range []string{"/dev/shm", "/dev/mqueue"} {
+			if _, err := os.Stat(dir); err == nil {
+				all = append(all, bind(dir, dir, "rw"))
+			}
+		}
 	}
 	if host.Privileged {
 		for i, m := range all {
@@ -150,8 +158,10 @@ func hostDevices() (list []Device) {
 			return nil // of what cannot be read nothing is shown
 		}
 		switch p {
-		case "/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/hugepages":
-			return filepath.SkipDir
+		case "/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/hugepages":
+			if e.IsDir() { // of another the rest of its directory would be left out
+				return filepath.SkipDir
+			}
 		case "/dev/console", "/dev/ptmx", "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty":
 			return nil
 		}

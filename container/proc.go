@@ -26,12 +26,6 @@ var bootID = sync.OnceValue(func() string {
 	return strings.TrimSpace(string(b))
 })
 
-// procOf gives a process that runs.
-func procOf(pid int) (Proc, error) {
-	start, err := startOf(pid)
-	return Proc{pid, start, bootID()}, err
-}
-
 // Alive reports whether it is there still; one that has ended and is not waited
 // for is not.
 func (p Proc) Alive() bool {

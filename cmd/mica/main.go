@@ -37,6 +37,9 @@ func main() {
 		os.Exit(serveHeld(untilSignal(), held, std))
 	}
 	name := filepath.Base(os.Args[0])
+	if name == container.InitName {
+		os.Exit(runInit(os.Args[1:], std))
+	}
 	if applet := applets[name]; applet != nil {
 		os.Exit(applet(os.Args[1:], std))
 	}

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -303,6 +302,3 @@ func ofImage(c *container.Container, image string) bool {
 	return i.Name == image || strings.TrimSuffix(i.Name, ":latest") == image ||
 		len(bare) >= 4 && (strings.HasPrefix(strings.TrimPrefix(i.ID, "sha256:"), bare) || strings.HasPrefix(strings.TrimPrefix(i.Digest, "sha256:"), bare))
 }
-
-// moment is a time as docker's inspect has it, zero as the year 1.
-func moment(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

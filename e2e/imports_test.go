@@ -19,13 +19,13 @@ import (
 var may = map[string][]string{
 	"builder/dockerfile":   {},
 	"builder/source":       {"overlay", "layerstore/toc"},
-	"cmd/mica":             {"container", "fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
+	"cmd/mica":             {"container", "fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/change", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
 	"container":            {"fs", "layerstore"},
 	"fs":                   {"overlay/writable", "overlay", "layerstore/blob"}, // of blob its error alone, which becomes an errno
 	"overlay/writable":     {"overlay", "overlay/ondisk", "layerstore/toc"},    // of toc the time alone
 	"overlay/dirs":         {"overlay/ondisk", "overlay"},
 	"overlay/ondisk":       {"overlay", "layerstore/toc"}, // of toc the time alone
-	"overlay/change":       {"overlay/dirs", "overlay/diff", "overlay/tarball", "overlay", "layerstore/toc"},
+	"overlay/change":       {"overlay/dirs", "overlay/ondisk", "overlay/diff", "overlay/tarball", "overlay", "layerstore/toc"},
 	"overlay/diff":         {"overlay", "layerstore/toc"},
 	"overlay/find":         {"overlay"},
 	"overlay":              {"overlay/tarball", "layerstore", "layerstore/toc", "layerstore/blob", "layerstore/scratch"},

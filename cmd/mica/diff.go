@@ -20,7 +20,7 @@ import (
 )
 
 type diffFlags struct {
-	imageFlags
+	changedFlags
 	at, toAt string
 	ignore   []string
 	stat     bool
@@ -33,9 +33,14 @@ type diffFlags struct {
 func newDiff(std streams) *cobra.Command {
 	var f diffFlags
 	cmd := &cobra.Command{
-		Use:   "diff [flags] OLD NEW [PATH]",
-		Short: "Compare two images, or an image and a directory, by content",
-		Long: `Diff tells what has changed from OLD to NEW, everywhere or below PATH: A is what
+		Use:   "diff [flags] DIR | OLD NEW [PATH]",
+		Short: "Tell what a mount has changed, or compare two images by content",
+		Long: `Diff DIR tells what is changed against the image: A is what was added, D deleted,
+C changed. DIR is a writable mount, in use or not an upper directory, or a name
+that was given to mount --keep. What was copied and is as before is not told.
+With --watch it goes on and tells what changes from then on.
+
+Diff OLD NEW tells what has changed from OLD to NEW, everywhere or below PATH: A is what
 was added, D deleted, M modified. Each of the two is an IMAGE or a directory: a
 mount, an image that was unpacked. --at and --to-at take an image as it was
 after one of its layers.
@@ -48,13 +53,27 @@ xattr, target, device and mtime.
 
 With --format json the changes are an array of objects: path, change ("added",
 "deleted", "modified"), what (the words that apply), from and to.`,
-		Example: `  mica diff debian-12.1.tar debian-12.2.tar
+		Example: `  mica diff m                                     # what has been changed at m
+  mica diff -u m | grep '^[+-]'
+  mica diff debian-12.1.tar debian-12.2.tar
   mica diff --stat oci:/srv/oci:v1 oci:/srv/oci:v2 | tail -1
   mica diff -u --at 2 app.tar app.tar /etc        # since layer 2
   mica diff --ignore none --exit-code build1.tar build2.tar`,
 		ValidArgsFunction: f.complete,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := ""
+			switch len(args) {
+			case 0:
+				return &usageError{err: errors.New("DIR, or OLD and NEW missing")}
+			case 1:
+				return f.runChanged(cmd, std, args[0])
+			case 2, 3:
+			default:
+				return &usageError{err: fmt.Errorf("unexpected operand %q", args[3])}
+			}
+			if f.image != "" {
+				return &usageError{err: errors.New("--image goes with DIR alone")}
+			}
 			if len(args) > 2 {
 				path = args[2]
 			}
@@ -71,12 +90,14 @@ With --format json the changes are an array of objects: path, change ("added",
 	flags.BoolVar(&f.exitCode, "exit-code", false, "exit with status 1 if there are changes")
 	addChoice(flags, &f.format, "format", "what to print", "text", "json")
 	f.add(flags)
+	f.addImage(flags)
 	return cmd
 }
 
 func (f *diffFlags) complete(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) < 2 {
-		return f.completeImages(cmd, args, word)
+		images, _ := f.completeImages(cmd, args, word)
+		return images, cobra.ShellCompDirectiveDefault // a mount or a directory as well
 	}
 	return f.completeImageThenPaths(cmd, args[1:], word)
 }
@@ -103,14 +124,38 @@ func (f *diffFlags) run(cmd *cobra.Command, std streams, oldRef, newRef, path st
 	if err != nil {
 		return err
 	}
+	p := &diffPrinter{diffFlags: f, from: from.Side, to: to.Side, modified: 'M', shared: sharedLayers(from, to)}
+	return p.printAll(cmd.Context(), std, changes)
+}
+
+// A diffPrinter prints changes as the flags say.
+type diffPrinter struct {
+	*diffFlags
+	from, to diff.Opener
+	modified byte   // the letter of what is on both sides
+	shared   string // what --stat says besides
+	terminal bool
+}
+
+// printAll prints all changes there are.
+func (p *diffPrinter) printAll(ctx context.Context, std streams, changes []diff.Change) error {
+	p.terminal = isTerminal(std.out)
 	w := bufio.NewWriter(std.out)
-	if err := errors.Join(f.print(cmd.Context(), w, isTerminal(std.out), from, to, changes), w.Flush()); err != nil {
+	if err := errors.Join(p.print(ctx, w, changes), w.Flush()); err != nil {
 		return err
 	}
-	if f.exitCode && len(changes) > 0 {
+	if p.exitCode && len(changes) > 0 {
 		return &toldError{exitFailed}
 	}
 	return nil
+}
+
+// letter is that of a change.
+func (p *diffPrinter) letter(c *diff.Change) byte {
+	if l := c.Letter(); l != 'M' {
+		return l
+	}
+	return p.modified
 }
 
 // errNeither says of a path that neither side has it.
@@ -170,9 +215,9 @@ func (f *diffFlags) side(ctx context.Context, std streams, ref, flag, at string)
 	return nil, err
 }
 
-func (f *diffFlags) print(ctx context.Context, w *bufio.Writer, terminal bool, from, to *diffSide, changes []diff.Change) error {
+func (p *diffPrinter) print(ctx context.Context, w *bufio.Writer, changes []diff.Change) error {
 	switch {
-	case f.format.word == "json":
+	case p.format.word == "json":
 		list := newJSONList(w)
 		for i := range changes {
 			if err := list.add(newChangeJSON(&changes[i])); err != nil {
@@ -180,34 +225,34 @@ func (f *diffFlags) print(ctx context.Context, w *bufio.Writer, terminal bool, f
 			}
 		}
 		return list.close()
-	case f.stat:
-		return printDiffStat(w, from, to, changes)
-	case f.unified:
-		return printPatches(ctx, w, terminal, from, to, changes)
+	case p.stat:
+		return p.printStat(w, changes)
+	case p.unified:
+		return p.printPatches(ctx, w, changes)
 	}
 	for i := range changes {
 		c := &changes[i]
-		if !f.nameOnly {
-			fmt.Fprintf(w, "%c ", c.Letter())
+		if !p.nameOnly {
+			fmt.Fprintf(w, "%c ", p.letter(c))
 		}
-		fmt.Fprintf(w, "/%s\n", nameFor(terminal, c.Path))
+		fmt.Fprintf(w, "/%s\n", nameFor(p.terminal, c.Path))
 	}
 	return nil
 }
 
 // printPatches prints a patch for each change that one can be made of. What it
 // cannot say is in a line of its own, which tools that apply patches skip.
-func printPatches(ctx context.Context, w *bufio.Writer, terminal bool, from, to *diffSide, changes []diff.Change) error {
+func (p *diffPrinter) printPatches(ctx context.Context, w *bufio.Writer, changes []diff.Change) error {
 	for i := range changes {
 		c := &changes[i]
 		if rest := unsaid(c); rest != "" {
-			fmt.Fprintf(w, "# %c /%s%s\n", c.Letter(), printable(c.Path), rest)
+			fmt.Fprintf(w, "# %c /%s%s\n", p.letter(c), printable(c.Path), rest)
 		}
 		var out io.Writer = w
-		if terminal {
+		if p.terminal {
 			out = patchForTerminal{w}
 		}
-		if err := diff.WritePatch(ctx, out, from, to, c); err != nil {
+		if err := diff.WritePatch(ctx, out, p.from, p.to, c); err != nil {
 			return err
 		}
 	}
@@ -261,7 +306,7 @@ func unsaid(c *diff.Change) string {
 	return " " + strings.Join(parts, ", ")
 }
 
-func printDiffStat(w *bufio.Writer, from, to *diffSide, changes []diff.Change) error {
+func (p *diffPrinter) printStat(w *bufio.Writer, changes []diff.Change) error {
 	var rows [][]string
 	counts := map[byte]int{}
 	net := int64(0)
@@ -274,13 +319,13 @@ func printDiffStat(w *bufio.Writer, from, to *diffSide, changes []diff.Change) e
 		if c.What != 0 {
 			what = strings.Join(c.What.Words(), ",")
 		}
-		rows = append(rows, []string{string(c.Letter()), signedSize(n), what, "/" + c.Path})
+		rows = append(rows, []string{string(p.letter(c)), signedSize(n), what, "/" + c.Path})
 	}
 	if err := printTable(w, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "%d added, %d deleted, %d modified, %s net%s\n",
-		counts['A'], counts['D'], counts['M'], signedSize(net), sharedLayers(from, to))
+		counts['A'], counts['D'], counts['M'], signedSize(net), p.shared)
 	return err
 }
 

@@ -87,7 +87,11 @@ func (m *mounter) holdService(store *layerstore.Store, s *service, files []*os.F
 		defer log.Close()
 	}
 	if m.upper.writable() {
-		up, err := m.upper.open(store, s.base(), abs)
+		ref := source
+		if s.Lowers != nil {
+			ref = ""
+		}
+		up, err := m.upper.open(store, s.base(), ref, abs)
 		if err != nil {
 			return m.onDir(err)
 		}

@@ -71,8 +71,9 @@ type upper struct {
 	scratch string // removed after the mount, "" is nothing
 }
 
-// open opens the directories for a mount at dir of what base names.
-func (f *upperFlags) open(store *layerstore.Store, base, dir string) (u *upper, err error) {
+// open opens the directories for a mount at dir of what base names. ref is the
+// reference of the image; "" is none.
+func (f *upperFlags) open(store *layerstore.Store, base, ref, dir string) (u *upper, err error) {
 	u = &upper{}
 	switch {
 	case f.keep != "":
@@ -85,7 +86,7 @@ func (f *upperFlags) open(store *layerstore.Store, base, dir string) (u *upper, 
 	if err != nil {
 		return nil, err
 	}
-	if err := f.claim(u, base, dir); err != nil {
+	if err := f.claim(u, base, ref, dir); err != nil {
 		return nil, errors.Join(err, u.Close())
 	}
 	return u, nil
@@ -142,7 +143,7 @@ func openDirs(up, work string) (d writable.Dirs, err error) {
 }
 
 // claim notes in an upper what it is used for.
-func (f *upperFlags) claim(u *upper, base, dir string) error {
+func (f *upperFlags) claim(u *upper, base, ref, dir string) error {
 	had, err := u.Base()
 	if err != nil {
 		return err
@@ -151,6 +152,9 @@ func (f *upperFlags) claim(u *upper, base, dir string) error {
 		return &otherBaseError{u.Upper.Name()}
 	}
 	if err := u.SetMount(dir); err != nil {
+		return err
+	}
+	if err := u.SetImage(ref); err != nil {
 		return err
 	}
 	return u.SetBase(base)

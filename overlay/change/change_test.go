@@ -169,7 +169,9 @@ func (u *upper) open(image *overlay.View) *Tree {
 	u.t.Helper()
 	f, err := os.Open(u.dir)
 	u.must(err)
-	tr, err := Open(f, image)
+	marks, err := dirs.MarksOf(f)
+	u.must(err)
+	tr, err := Open(f, marks, image)
 	u.must(err)
 	u.t.Cleanup(func() { tr.Close(); f.Close() })
 	return tr

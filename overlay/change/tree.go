@@ -13,6 +13,7 @@ import (
 	"mica/overlay"
 	"mica/overlay/diff"
 	"mica/overlay/dirs"
+	"mica/overlay/ondisk"
 )
 
 // A Tree is an upper directory and the image below it. Its methods may be called
@@ -27,12 +28,8 @@ type Tree struct {
 }
 
 // Open puts an upper over an image; both stay the caller's and are needed until
-// Close. The upper is only read.
-func Open(upper *os.File, image overlay.Lower) (*Tree, error) {
-	marks, err := dirs.MarksOf(upper)
-	if err != nil {
-		return nil, err
-	}
+// Close. marks are those that count in the upper, which is only read.
+func Open(upper *os.File, marks ondisk.Marks, image overlay.Lower) (*Tree, error) {
 	u, err := dirs.New([]dirs.Layer{
 		{Dir: upper, Name: upper.Name(), Marks: marks, PlainNames: true},
 		{Tree: image, Name: "image"},

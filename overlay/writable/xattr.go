@@ -9,6 +9,9 @@ import (
 
 // Xattr gives the value of an attribute, [overlay.ErrNoXattr] if there is none.
 func (v *View) Xattr(id overlay.NodeID, name string) ([]byte, error) {
+	if path, ok := v.upperPath(id, name); ok {
+		return path, nil
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	n, p, err := v.placeOf(id)

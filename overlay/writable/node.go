@@ -174,7 +174,7 @@ func (v *View) release(n *node) {
 	if (n.redirected || n.unfinished) && !n.orphan {
 		return
 	}
-	if n.orphan && !v.removeOrphan(n) {
+	if n.orphan && !v.removeOrphan(n.name, n.isDir()) {
 		return
 	}
 	delete(v.nodes, n.id)

@@ -133,11 +133,11 @@ func orphanName(id overlay.NodeID) string { return strconv.FormatUint(uint64(id)
 
 // removeOrphan removes what the kernel has forgotten; of a directory whiteouts
 // may be left in it.
-func (v *View) removeOrphan(n *node) bool {
-	if !n.isDir() {
-		return unix.Unlinkat(v.orphans, n.name, 0) == nil
+func (v *View) removeOrphan(name string, isDir bool) bool {
+	if !isDir {
+		return unix.Unlinkat(v.orphans, name, 0) == nil
 	}
-	fd, err := openDir(v.orphans, n.name)
+	fd, err := openDir(v.orphans, name)
 	if err != nil {
 		return false
 	}
@@ -153,7 +153,7 @@ func (v *View) removeOrphan(n *node) bool {
 			}
 		}
 		if len(names) == 0 {
-			return unix.Unlinkat(v.orphans, n.name, unix.AT_REMOVEDIR) == nil
+			return unix.Unlinkat(v.orphans, name, unix.AT_REMOVEDIR) == nil
 		}
 	}
 }

@@ -3,10 +3,12 @@ package writable
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"mica/overlay"
+	"mica/overlay/ondisk"
 )
 
 // Rename is renameat2(2), with RENAME_NOREPLACE and RENAME_EXCHANGE. That a
@@ -141,19 +143,18 @@ func (v *View) rename(m *move, to overlay.Attr, exists bool) error {
 	if !exists {
 		victim = nil
 	}
+	giveBack := func() {}
 	if victim != nil {
-		if err := v.finished(victim); err != nil {
-			return err
+		var err error
+		if err = v.finished(victim); err == nil {
+			giveBack, err = v.makeWay(victim, m.to)
 		}
-		if err := v.makeWay(victim, m.to); err != nil {
+		if err != nil {
 			return err
 		}
 	}
-	err := v.renameWhiteout(m)
-	if err != nil {
-		if victim != nil && !victim.isDir() {
-			_ = unix.Unlinkat(v.orphans, orphanName(victim.id), 0)
-		}
+	if err := v.renameWhiteout(m); err != nil {
+		giveBack()
 		return err
 	}
 	m.src.unlisted(m.from.name, m.covers)
@@ -198,33 +199,77 @@ func (v *View) markFor(n *node, at place, dst *node, name string) error {
 	return err
 }
 
-// makeWay has what is to be replaced stay as an orphan.
-func (v *View) makeWay(victim *node, p place) error {
+// makeWay has what is to be replaced stay as an orphan. giveBack undoes that.
+func (v *View) makeWay(victim *node, p place) (giveBack func(), err error) {
+	name := orphanName(victim.id)
 	if !victim.isDir() {
-		err := unix.Linkat(p.fd, p.name, v.orphans, orphanName(victim.id), 0)
+		err := unix.Linkat(p.fd, p.name, v.orphans, name, 0)
 		if err == unix.EEXIST {
-			return nil // it has been an orphan, and has this name as well
+			return func() {}, nil // it has been an orphan, and has this name as well
 		}
-		return err
+		return func() { v.removeOrphan(name, false) }, err
 	}
-	// There may be whiteouts in it, and a directory can only replace an empty one.
+	// There may be whiteouts in it, and a directory can only replace an empty one:
+	// one that looks the same takes its place, as this may be where the power fails.
+	err = v.emptyTwin(name, victim, p)
+	if err == nil {
+		err = unix.Renameat2(v.orphans, name, p.fd, p.name, unix.RENAME_EXCHANGE)
+	}
+	if err != nil {
+		v.removeOrphan(name, true)
+		return nil, err
+	}
+	return func() {
+		if unix.Renameat2(v.orphans, name, p.fd, p.name, unix.RENAME_EXCHANGE) == nil {
+			v.removeOrphan(name, true)
+		}
+	}, nil
+}
+
+// emptyTwin makes an empty directory among the orphans that has the metadata of
+// one of the upper, and the number if that does not go with the inode.
+func (v *View) emptyTwin(name string, d *node, p place) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(p.fd, p.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
-	tmp := v.temp()
-	if err := unix.Mkdirat(v.work, tmp, st.Mode&0o7777); err != nil {
+	if err := unix.Mkdirat(v.orphans, name, 0o700); err != nil {
 		return err
 	}
-	err := v.kind.setOpaque(v.work, tmp)
-	if err == nil {
-		err = unix.Renameat2(v.work, tmp, p.fd, p.name, unix.RENAME_EXCHANGE)
-	}
+	attrs, err := ondisk.Xattrs(p.fd, p.name)
 	if err != nil {
-		v.discard(v.work, tmp)
 		return err
 	}
-	return unix.Renameat(v.work, tmp, v.orphans, orphanName(victim.id))
+	for _, attr := range attrs {
+		if v.kind.Internal(attr) {
+			continue
+		}
+		value, err := ondisk.Xattr(p.fd, p.name, attr)
+		if err == nil && value != nil {
+			err = ondisk.SetXattr(v.orphans, name, attr, value, 0)
+		}
+		if (err == unix.EPERM || err == unix.ENOTSUP) && !strings.HasPrefix(attr, "user.") {
+			continue // as in copyMetadata
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if d.id&overlay.UpperNodes == 0 {
+		if err := v.kind.noteNode(v.orphans, name, d.id); err != nil {
+			return err
+		}
+	}
+	if err := v.kind.setOpaque(v.orphans, name); err != nil {
+		return err
+	}
+	if err := unix.Fchownat(v.orphans, name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	if err := unix.Fchmodat(v.orphans, name, st.Mode&0o7777, 0); err != nil {
+		return err
+	}
+	return setTimes(v.orphans, name, ondisk.Time(st.Atim), ondisk.Time(st.Mtim))
 }
 
 // renameWhiteout renames, and leaves a whiteout where one is due, at once.

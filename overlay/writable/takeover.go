@@ -80,7 +80,10 @@ func (v *View) findOrphans() error {
 			continue
 		}
 		if v.nodes[overlay.NodeID(id)] != nil {
-			_ = unix.Unlinkat(v.orphans, name, 0) // it has been found by another name
+			// It has been found by another name.
+			if n := v.nodes[overlay.NodeID(id)]; !n.orphan {
+				v.removeOrphan(name, n.isDir())
+			}
 			continue
 		}
 		var st unix.Stat_t

@@ -65,7 +65,8 @@ fuzz:
 # The tests that look for rare orders of events, again and again.
 soak:
 	CGO_ENABLED=1 go test -race -count=20 -timeout 2h ./fs ./layerstore/... ./overlay
-	MICA_TEST_HISTORIES=2000 go test -count=10 -timeout 3h ./e2e
+	MICA_TEST_HISTORIES=2000 go test -count=1 -timeout 2h -run TestHistories ./e2e
+	go test -count=10 -timeout 2h ./e2e
 	MICA_TEST_KILLS=1000 go test -count=1 -run "TestKills|TestTakeover" -v ./e2e
 	MICA_TEST_MODEL_TIME=10m go test -count=1 -timeout 2h -run 'TestModel$$' -v ./e2e
 	MICA_TEST_CRASHES=300 go test -count=1 -timeout 2h -run TestCrashes -v ./e2e

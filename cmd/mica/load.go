@@ -42,6 +42,7 @@ input. Digests stay what they are.`,
 		},
 	}
 	l.add(cmd.Flags())
+	cmd.Flags().BoolVar(&l.all, "all-platforms", false, "load images for all platforms that they are there for")
 	cmd.Flags().StringVarP(&l.input, "input", "i", "", "read `SOURCE`, - being standard input")
 	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "print nothing but the names of what was loaded")
 	return cmd
@@ -54,6 +55,7 @@ type loader struct {
 	imageFlags
 	std   streams
 	input string
+	all   bool
 	quiet bool
 }
 
@@ -118,15 +120,21 @@ func (l *loader) load(ctx context.Context, s *images.Store, source string) error
 
 // one takes in one image.
 func (l *loader) one(ctx context.Context, s *images.Store, ref string, show *progress) error {
+	if l.all {
+		err := l.index(ctx, s, ref, show)
+		if !errors.Is(err, transport.ErrNoManifest) {
+			return err
+		}
+	}
 	img, err := transport.Open(ctx, ref, l.transportOptions(s.Layers(), show))
 	if err != nil {
 		return l.failed(s, ref, err)
 	}
 	defer img.Close()
 	if img.RawConfig == nil {
-		return l.failed(s, ref, &usageError{err: errors.New("a root filesystem, and no image"), hint: "mica import " + ref + " NAME"})
+		return l.failed(s, ref, errRootfs(ref))
 	}
-	names := namesIn(img, ref)
+	names := namesIn(img.Names, ref)
 	d, err := s.Bring(ctx, img, names, func(i, n int, size int64) func(int64) {
 		return show.layer(fmt.Sprintf("layer %d/%d", i+1, n), size)
 	})
@@ -134,6 +142,31 @@ func (l *loader) one(ctx context.Context, s *images.Store, ref string, show *pro
 		return l.failed(s, ref, err)
 	}
 	return l.tell(names, d.Digest.String())
+}
+
+// index takes in an image with all platforms.
+func (l *loader) index(ctx context.Context, s *images.Store, ref string, show *progress) (err error) {
+	stored, err := transport.OpenStored(ctx, ref, l.transportOptions(s.Layers(), show))
+	if errors.Is(err, transport.ErrNoManifest) {
+		return err
+	}
+	if err != nil {
+		return l.failed(s, ref, err)
+	}
+	defer func() { err = errors.Join(err, stored.Close()) }()
+	names := namesIn(stored.Names, ref)
+	for _, name := range append(names, "")[:max(1, len(names))] {
+		p := images.Pull{From: stored, Ref: stored.Desc.Digest.String(), Name: name, All: true, Progress: show.layer}
+		if _, err := s.Pull(ctx, p); err != nil {
+			return l.failed(s, ref, err)
+		}
+	}
+	return l.tell(names, stored.Desc.Digest.String())
+}
+
+// errRootfs says that there are files, and no image.
+func errRootfs(ref string) error {
+	return &usageError{err: errors.New("a root filesystem, and no image"), hint: "mica import " + ref + " NAME"}
 }
 
 func (l *loader) failed(s *images.Store, ref string, err error) error {
@@ -166,9 +199,9 @@ func (l *loader) tell(names []string, id string) error {
 
 // namesIn gives the full names that an image gets: those that it has; of a tag
 // alone, as layouts have it, that of the file before it.
-func namesIn(img *transport.Image, ref string) []string {
+func namesIn(all []string, ref string) []string {
 	var names []string
-	for _, stored := range img.Names {
+	for _, stored := range all {
 		if !strings.ContainsAny(stored, "/:") {
 			stored = baseName(ref) + ":" + stored
 		}

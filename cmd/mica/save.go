@@ -23,8 +23,9 @@ func newSave(std streams) *cobra.Command {
 		Short: "Write images of the store to an archive",
 		Long: `Save writes each IMAGE of mica's store to one archive, on standard output or
 --output, that docker, podman, skopeo and mica load: an OCI layout, and for
-docker-archive docker's manifest.json besides. Blobs are written as they are,
-each once, so that digests stay; the same images make the same bytes.`,
+docker-archive docker's manifest.json besides; oci is the layout as a directory,
+which keeps what it has. Blobs are written as they are, each once, so that
+digests stay; the same images make the same bytes.`,
 		Example: `  mica save -o web.tar web:1
   mica save web:1 debian:12 | ssh host mica load
   mica save --format oci-archive -o web.oci.tar web:1`,
@@ -33,7 +34,7 @@ each once, so that digests stay; the same images make the same bytes.`,
 	s.flags.addRoot(cmd.Flags())
 	s.flags.addPlatform(cmd.Flags())
 	cmd.Flags().StringVarP(&s.output, "output", "o", "", "write to `FILE`, which is whole or not there")
-	addChoice(cmd.Flags(), &s.format, "format", "what to write", "docker-archive", "oci-archive")
+	addChoice(cmd.Flags(), &s.format, "format", "what to write", "docker-archive", "oci-archive", "oci")
 	return cmd
 }
 
@@ -60,6 +61,9 @@ func (s *saver) run(ctx context.Context, args []string) error {
 		}
 		all = append(all, one)
 	}
+	if s.format.word == "oci" {
+		return s.layout(ctx, store, all)
+	}
 	write := func(w io.Writer) error {
 		b := bufio.NewWriterSize(w, 1<<20)
 		return errors.Join(store.Save(ctx, b, all, s.format.word == "docker-archive"), b.Flush())
@@ -68,6 +72,23 @@ func (s *saver) run(ctx context.Context, args []string) error {
 		return write(s.std.out)
 	}
 	return wholeFile(s.output, write)
+}
+
+// layout writes images to a directory.
+func (s *saver) layout(ctx context.Context, store *images.Store, all []images.Saved) error {
+	if s.output == "" || s.output == "-" {
+		return &usageError{err: errors.New("a layout is a directory"), hint: "mica save --format oci -o DIR IMAGE"}
+	}
+	to, err := images.OpenLayout(s.output)
+	if err != nil {
+		return &argError{s.output, err}
+	}
+	for _, img := range all {
+		if err := store.CopyTo(ctx, to, img); err != nil {
+			return &argError{s.output, err}
+		}
+	}
+	return nil
 }
 
 func (s *saver) find(ctx context.Context, store *images.Store, arg string) (images.Saved, error) {

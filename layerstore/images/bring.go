@@ -31,42 +31,54 @@ func (s *Store) Bring(ctx context.Context, img *transport.Image, names []string,
 		return ocispec.Descriptor{}, err
 	}
 	defer func() { err = errors.Join(err, lease.Release()) }()
-	layers, err := describe(ctx, img)
+	p, err := partsOf(ctx, img)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	config := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: img.ConfigDigest, Size: int64(len(img.RawConfig))}
-	if config.Digest == "" {
-		config.Digest = digest.FromBytes(img.RawConfig)
-	}
-	manifest, raw := img.Manifest, img.RawManifest
-	if raw == nil {
-		if manifest, raw, err = makeManifest(config, layers); err != nil {
-			return ocispec.Descriptor{}, err
-		}
-	}
-	manifest.Size = int64(len(raw))
-	if err := lease.Hold(ctx, manifest.Digest, config.Digest); err != nil {
+	if err := lease.Hold(ctx, p.manifest.Digest, p.config.Digest); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	if err := s.bringLayers(ctx, lease, img, layers, progress); err != nil {
+	if err := s.bringLayers(ctx, lease, img, p.layers, progress); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	if err := s.AddBytes(ctx, config, img.RawConfig); err != nil {
+	if err := s.AddBytes(ctx, p.config, img.RawConfig); err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("config: %w", err)
 	}
-	if err := s.AddBytes(ctx, manifest, raw); err != nil {
+	if err := s.AddBytes(ctx, p.manifest, p.raw); err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("manifest: %w", err)
 	}
 	if len(names) == 0 {
 		names = []string{""}
 	}
 	for _, name := range names {
-		if err := s.Tag(ctx, name, manifest); err != nil {
+		if err := s.Tag(ctx, name, p.manifest); err != nil {
 			return ocispec.Descriptor{}, err
 		}
 	}
-	return manifest, nil
+	return p.manifest, nil
+}
+
+// parts are what an image consists of, with the bytes of its manifest.
+type parts struct {
+	manifest, config ocispec.Descriptor
+	layers           []ocispec.Descriptor
+	raw              []byte
+}
+
+func partsOf(ctx context.Context, img *transport.Image) (p parts, err error) {
+	if p.layers, err = describe(ctx, img); err != nil {
+		return p, err
+	}
+	p.config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: img.ConfigDigest, Size: int64(len(img.RawConfig))}
+	if p.config.Digest == "" {
+		p.config.Digest = digest.FromBytes(img.RawConfig)
+	}
+	p.manifest, p.raw = img.Manifest, img.RawManifest
+	if p.raw == nil {
+		p.manifest, p.raw, err = makeManifest(p.config, p.layers)
+	}
+	p.manifest.Size = int64(len(p.raw))
+	return p, err
 }
 
 // describe gives the descriptors of an image's layers.

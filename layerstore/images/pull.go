@@ -12,8 +12,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
-
-	"mica/layerstore/transport"
 )
 
 // A Remote is a repository that images are pulled from.
@@ -143,21 +141,8 @@ func (p *puller) choose(all []ocispec.Descriptor) ([]ocispec.Descriptor, error) 
 	if p.All {
 		return all, nil
 	}
-	var candidates []ocispec.Descriptor
-	var platforms []*ocispec.Platform
-	for _, d := range all {
-		if !transport.BesideImages(d) {
-			candidates, platforms = append(candidates, d), append(platforms, d.Platform)
-		}
-	}
-	if len(candidates) == 0 {
-		return nil, errors.New("the index lists no image")
-	}
-	i, err := transport.BestPlatform(p.Platform, platforms)
-	if err != nil {
-		return nil, err
-	}
-	return candidates[i : i+1], nil
+	one, err := chooseManifest(all, p.Platform)
+	return []ocispec.Descriptor{one}, err
 }
 
 func (p *puller) planImage(ctx context.Context, d ocispec.Descriptor, refs *References) error {

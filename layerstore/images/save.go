@@ -92,20 +92,24 @@ type dockerManifest struct {
 }
 
 func (s *Store) dockerManifest(img Saved) (dockerManifest, error) {
-	m := dockerManifest{RepoTags: []string{}, Layers: []string{}}
 	refs, err := s.References(img.Image)
 	if err != nil {
-		return m, err
+		return dockerManifest{}, err
 	}
+	return dockerManifestOf(refs, img.Name)
+}
+
+func dockerManifestOf(refs *References, name string) (dockerManifest, error) {
+	m := dockerManifest{RepoTags: []string{}, Layers: []string{}}
 	if refs.Config == nil {
-		return m, fmt.Errorf("manifest %s: has no config", img.Image)
+		return m, errors.New("a manifest without a config")
 	}
 	m.Config = blobName(refs.Config.Digest)
 	for _, l := range refs.Layers {
 		m.Layers = append(m.Layers, blobName(l.Digest))
 	}
-	if img.Name != "" {
-		m.RepoTags = append(m.RepoTags, Named{Name: img.Name}.Familiar())
+	if name != "" {
+		m.RepoTags = append(m.RepoTags, Named{Name: name}.Familiar())
 	}
 	return m, nil
 }
@@ -148,13 +152,17 @@ func saveDirs(t *tar.Writer, sorted []digest.Digest) error {
 		}
 	}
 	for _, dir := range dirs {
-		h := header(dir, 0)
-		h.Typeflag, h.Mode = tar.TypeDir, 0o755
-		if err := t.WriteHeader(h); err != nil {
+		if err := writeDir(t, dir); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func writeDir(t *tar.Writer, name string) error {
+	h := header(name, 0)
+	h.Typeflag, h.Mode = tar.TypeDir, 0o755
+	return t.WriteHeader(h)
 }
 
 func (s *Store) saveBlob(t *tar.Writer, d digest.Digest) error {

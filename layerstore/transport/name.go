@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -107,8 +106,7 @@ func noSuchName(s string) error {
 		e.hint = "for a file or directory write ./" + s
 		return e
 	}
-	// As written the copy can be mounted by the name that was typed, if that is short.
-	e.hint = fmt.Sprintf("fetch it: skopeo copy docker://%s oci:%s", s, path.Base(s))
+	e.hint = "fetch it: mica pull " + s
 	return e
 }
 

@@ -103,8 +103,8 @@ func TestUnknownName(t *testing.T) {
 	for _, tt := range []struct{ ref, text, code, hint string }{
 		{"Alpine:3", `invalid reference "Alpine:3": repository names are lower case`, "bad-ref", `did you mean "alpine:3"?`},
 		{"images/foo", `no image "images/foo" here and no registry "images"`, "not-found", "for a file or directory write ./images/foo"},
-		{"debian:12", `no image "debian:12" here`, "not-found", "fetch it: skopeo copy docker://debian:12 oci:debian:12"},
-		{"ghcr.io/a/b:1", `no image "ghcr.io/a/b:1" here`, "not-found", "fetch it: skopeo copy docker://ghcr.io/a/b:1 oci:b:1"},
+		{"debian:12", `no image "debian:12" here`, "not-found", "fetch it: mica pull debian:12"},
+		{"ghcr.io/a/b:1", `no image "ghcr.io/a/b:1" here`, "not-found", "fetch it: mica pull ghcr.io/a/b:1"},
 		{"./images:1", `./images: no such file or directory`, "not-found", ""},
 		{"/nowhere/x.tar", `no such file or directory`, "not-found", ""},
 		{"oci:nowhere:1", `nowhere: no such file or directory`, "not-found", ""},

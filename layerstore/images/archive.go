@@ -88,7 +88,7 @@ func (a *Archive) PutManifest(ctx context.Context, ref string, d ocispec.Descrip
 		return err
 	}
 	if refs.Manifests != nil {
-		return errors.New("an index for many platforms, of which a docker-archive has one: leave out --all, or copy to oci-archive:")
+		return errors.New("an index for many platforms, and docker-archive has one: leave out --all, or copy to an oci-archive")
 	}
 	m, err := dockerManifestOf(refs, ref)
 	a.named = append(a.named, m)

@@ -23,9 +23,15 @@ func newImages(std streams) *cobra.Command {
 		Long: `Images lists what is in mica's store, in docker's columns: of all images, or of
 those whose repository is NAME, which may have * and ?. SIZE is unpacked where
 the layers are indexed, which pull and load see to; else as stored. <none> has
-lost its name to another image, or never had one.`,
+lost its name to another image, or never had one.
+
+With --tree an image stands below that whose layers it begins with: a base image
+has others on it, an intermediate one besides stands on one itself, a final one
+has none on it. Layers that several images begin with and no image ends with have
+a line of their own.`,
 		Example: `  mica images
   mica images --filter dangling=true -q
+  mica images --tree
   mica images --format json | jq -r '.[].reference'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -40,6 +46,7 @@ lost its name to another image, or never had one.`,
 	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "print IDs alone")
 	cmd.Flags().BoolVarP(&l.all, "all", "a", false, "accepted for docker's sake: all images are listed")
 	cmd.Flags().BoolVar(&l.digests, "digests", false, "show the digests of the manifests too")
+	cmd.Flags().BoolVar(&l.asTree, "tree", false, "show which image is built on which, and what layers they share")
 	cmd.Flags().BoolVar(&l.whole, "no-trunc", false, "do not cut IDs")
 	cmd.Flags().StringArrayVarP(&l.filters, "filter", "f", nil, "list those that `KEY=VALUE` fits: dangling=true|false, reference=PATTERN, label=KEY[=VALUE]")
 	return cmd
@@ -52,7 +59,7 @@ type imageLister struct {
 	repository string
 	filters    []string
 
-	quiet, all, digests, whole bool
+	quiet, all, digests, whole, asTree bool
 }
 
 // An imageRow is an image as "images" prints it.
@@ -68,6 +75,7 @@ type imageRow struct {
 	Layers     []digest.Digest   `json:"layers"`
 	Labels     map[string]string `json:"labels,omitempty"`
 
+	stack          []stackLayer
 	digests, whole bool
 }
 
@@ -115,6 +123,9 @@ func (l *imageLister) run(cmd *cobra.Command) error {
 	if l.quiet {
 		return l.ids(rows)
 	}
+	if l.asTree {
+		return l.tree(rows)
+	}
 	head := []string{"REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"}
 	if l.digests {
 		head = slices.Insert(head, 2, "DIGEST")
@@ -154,6 +165,7 @@ func (l *imageLister) row(cmd *cobra.Command, s *images.Store, n images.Named) i
 		}
 		r.Size, r.Stored = r.Size+unpacked, r.Stored+spec.Blob.Size()
 		r.Layers = append(r.Layers, meta.Layers[i].Digest)
+		r.stack = append(r.stack, stackLayer{meta.Layers[i].DiffID, unpacked})
 	}
 	return r
 }

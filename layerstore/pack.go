@@ -197,7 +197,8 @@ type Packing struct {
 
 var errLevel = errors.New("no such level")
 
-func (p Packing) check() error {
+// Check says what is wrong with it.
+func (p Packing) Check() error {
 	most := map[blob.Compression]int{blob.None: 0, blob.Gzip: 9, blob.Zstd: 22}
 	n, ok := most[p.Codec]
 	if !ok {

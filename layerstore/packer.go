@@ -38,7 +38,7 @@ const (
 )
 
 func newPacker(how Packing) (*packer, error) {
-	if err := how.check(); err != nil {
+	if err := how.Check(); err != nil {
 		return nil, err
 	}
 	level := how.Level

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
@@ -177,3 +178,45 @@ func (e *otherImageError) Error() string {
 }
 func (e *otherImageError) Code() string { return "other-image" }
 func (e *otherImageError) Hint() string { return "--image IMAGE, if it is elsewhere" }
+
+// completeChanged completes writable mounts and what is kept in the store; or
+// else a directory.
+func (f *changedFlags) completeChanged(word string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+	if mounts, err := f.mounts(); err == nil {
+		for _, m := range mounts {
+			if m.Writable() && strings.HasPrefix(m.Dir, word) {
+				names = append(names, cobra.CompletionWithDesc(m.Dir, m.Source))
+			}
+		}
+	}
+	if store, err := f.store(); err == nil {
+		kept, _ := os.ReadDir(filepath.Join(store.Root(), "uppers")) // perhaps there is none
+		for _, e := range kept {
+			if strings.HasPrefix(e.Name(), word) {
+				names = append(names, e.Name())
+			}
+		}
+	}
+	if len(names) > 0 {
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// completeStored completes names of images of the store.
+func (f *imageFlags) completeStored(word string) (names []cobra.Completion) {
+	s, err := f.images()
+	if err != nil {
+		return nil
+	}
+	rows, err := s.List()
+	if err != nil {
+		return nil
+	}
+	for _, r := range rows {
+		if name := r.Familiar(); r.Name != "" && strings.HasPrefix(name, word) {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -96,8 +96,13 @@ With --format json the changes are an array of objects: path, change ("added",
 
 func (f *diffFlags) complete(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) < 2 {
-		images, _ := f.completeImages(cmd, args, word)
-		return images, cobra.ShellCompDirectiveDefault // a mount or a directory as well
+		names, images := f.completeImages(cmd, args, word)
+		if len(args) == 0 && len(names) == 0 {
+			if changed, how := f.completeChanged(word); len(changed) > 0 {
+				return changed, how
+			}
+		}
+		return names, images
 	}
 	return f.completeImageThenPaths(cmd, args[1:], word)
 }

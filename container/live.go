@@ -14,7 +14,6 @@ import (
 
 	"github.com/containerd/console"
 	runc "github.com/containerd/go-runc"
-	"golang.org/x/sys/unix"
 )
 
 // live starts the container, as often as its restart policy wants, and tidies
@@ -152,23 +151,15 @@ func (s *supervisor) once() (code int, err error) {
 		return 0, err
 	}
 	s.hub.tellStarted()
-	var ws unix.WaitStatus
-	for {
-		if _, err = unix.Wait4(pid, &ws, 0, nil); err != unix.EINTR {
-			break
-		}
-	}
+	code, err = waitFor(pid)
 	if err != nil {
-		return 0, os.NewSyscallError("wait4", err)
+		return 0, err
 	}
 	io.drain()
 	if outOfMemory(s.c.Config.Host.CgroupParent, s.c.Config.ID) {
 		_ = s.c.change(func(st *State) { st.OOMKilled = true }) // the exit status tells as well
 	}
-	if ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
-	}
-	return ws.ExitStatus(), nil
+	return code, nil
 }
 
 // runtimeRun has the runtime make and start it, and gives its first process.

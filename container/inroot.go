@@ -62,3 +62,14 @@ func accounts(root, path string) (io.Reader, error) {
 	}
 	return bytes.NewReader(b), err
 }
+
+// Open opens a path in the root file system of a container, which is mounted, as
+// a process in it would: no symlink leads out. A command that runs has
+// mounts of its own, which are seen too.
+func (c *Container) Open(path string, flags int) (*os.File, error) {
+	root := c.Root()
+	if c.running() {
+		root = c.execRoot()
+	}
+	return openInRoot(root, path, flags)
+}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	iofs "io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,6 +39,19 @@ func (f *containerFlags) find(ctx context.Context, typed string) (*container.Con
 		return nil, &argError{typed, err}
 	}
 	return c, nil
+}
+
+// maybe gives the container of a word, nil where it names none and need not. A
+// word with a slash is of an image.
+func (f *containerFlags) maybe(ctx context.Context, typed string, must bool) (*container.Container, error) {
+	if strings.ContainsAny(strings.TrimPrefix(typed, "/"), "/:@") && !must {
+		return nil, nil
+	}
+	c, err := f.find(ctx, typed)
+	if errors.Is(err, iofs.ErrNotExist) && !must {
+		return nil, nil
+	}
+	return c, err
 }
 
 // each does something to each container named, tells of each that it could not

@@ -22,11 +22,13 @@ type cpFlags struct {
 func newCp(std streams) *cobra.Command {
 	var f cpFlags
 	cmd := &cobra.Command{
-		Use:   "cp [flags] IMAGE:PATH DEST",
-		Short: "Copy files out of an image",
-		Long: `Copy a file or a directory with all below it out of an image, as docker cp does:
-into DEST if that is a directory, else under that name; of a PATH that ends in
-/. what is in it. With - for DEST it is written to standard output as a tar.
+		Use:   "cp [flags] IMAGE:PATH|CONTAINER:PATH|SOURCE DEST|CONTAINER:PATH",
+		Short: "Copy files out of an image, out of a container or into it",
+		Long: `Copy a file or a directory with all below it, as docker cp does: into DEST if that
+is a directory, else under that name; of a PATH that ends in /. what is in it.
+With - for DEST it is written to standard output as a tar, with - for SOURCE
+one is read from standard input. A container need not run; one that does
+stands still meanwhile. What is copied into one belongs to root unless --archive.
 
 PATH begins with a slash: an image that holds colons itself ends at the last ":/".
 
@@ -35,8 +37,14 @@ replaced, directories are added to, and nothing is written through a symbolic
 link below DEST.`,
 		Example: `  mica cp debian.tar:/etc/os-release .
   mica cp -a oci:/srv/images:web:/usr/share/web /srv/web
+  mica cp web:/srv/log . && mica cp site/. web:/srv/site
   mica cp app.tar:/etc/. - | tar -t`,
+		Annotations: map[string]string{checksOperands: "yes"},
+		Args:        cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := f.containers(cmd.Context(), args[0], args[1], std); done {
+				return err
+			}
 			ref, path, err := splitImagePath(args[0])
 			if err != nil {
 				return err
@@ -50,6 +58,36 @@ link below DEST.`,
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
 	f.add(flags)
 	return cmd
+}
+
+// containers copies from or to a container, if one is meant.
+func (f *cpFlags) containers(ctx context.Context, from, to string, std streams) (done bool, err error) {
+	cs := containerFlags{images: f.imageFlags}
+	source, path, err := cs.containerPath(ctx, from)
+	if err != nil {
+		return true, err
+	}
+	target, at, err := cs.containerPath(ctx, to)
+	if err != nil {
+		return true, err
+	}
+	switch {
+	case source != nil && target != nil:
+		return true, &usageError{err: errors.New("from one container to another: copy to a directory between them")}
+	case source != nil && to == "-" && isTerminal(std.out):
+		return true, errTarOnTerminal
+	case source != nil:
+		err = cs.copyFrom(ctx, source, path, to, f.follow, f.archive, std)
+	case target != nil:
+		err = cs.copyInto(ctx, target, from, at, f.follow, f.archive, std)
+		from = to
+	default:
+		return false, nil
+	}
+	if err != nil {
+		err = &argError{from, err}
+	}
+	return true, err
 }
 
 // splitImagePath splits IMAGE:PATH at the last ":/" that has an image before

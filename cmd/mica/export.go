@@ -14,14 +14,17 @@ func newExport(std streams) *cobra.Command {
 	var f imageFlags
 	var file string
 	cmd := &cobra.Command{
-		Use:   "export [flags] IMAGE",
-		Short: "Write the files of an image as one tar",
-		Long: `Write the files of an image, all layers merged, as one tar that any tar unpacks:
-owners, times to the nanosecond, extended attributes, hard links, devices and
-holes included. The same image always gives the same bytes.`,
+		Use:   "export [flags] IMAGE|CONTAINER",
+		Short: "Write the files of an image or a container as one tar",
+		Long: `Write the files of an image, all layers merged, or those of a container as it is
+now, as one tar that any tar unpacks: owners, times to the nanosecond, extended
+attributes, hard links, devices and holes included. The same image always gives
+the same bytes.`,
 		Example: `  mica export debian.tar -o rootfs.tar
   mica export oci:/srv/images:web | tar -x -C rootfs --xattrs --xattrs-include='*' --numeric-owner
   mica export app.tar | docker import - app:flat`,
+		Annotations:       map[string]string{checksOperands: "yes"},
+		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: f.completeImage,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if file == "" || file == "-" {
@@ -30,6 +33,17 @@ holes included. The same image always gives the same bytes.`,
 				}
 			}
 			ctx := cmd.Context()
+			cs := containerFlags{images: f}
+			if c, err := cs.maybe(ctx, args[0], false); err != nil || c != nil {
+				if err != nil {
+					return err
+				}
+				write := func(w io.Writer) error { return cs.exportContainer(ctx, c, std, w) }
+				if file == "" || file == "-" {
+					return write(std.out)
+				}
+				return writeFile(file, write)
+			}
 			img, err := f.open(ctx, args[0], f.show(std.err))
 			if err != nil {
 				return err

@@ -15,21 +15,36 @@ import (
 func newInspect(std streams) *cobra.Command {
 	var flags imageFlags
 	var raw, config bool
+	var kind choice
+	var format string
 	cmd := &cobra.Command{
-		Use:   "inspect [flags] IMAGE…",
-		Short: "Print what an image says of itself",
-		Long: `Inspect prints manifest and config of each IMAGE as a JSON array, under the
-names that docker uses. No layer is read.`,
+		Use:   "inspect [flags] IMAGE|CONTAINER…",
+		Short: "Print what an image says of itself, or all about a container",
+		Long: `Inspect prints manifest and config of each IMAGE, or what is known of each
+CONTAINER, as a JSON array, under the names that docker uses. What is both is a
+container. No layer is read.`,
 		Example: `  mica inspect debian.tar
   mica inspect oci:/srv/oci:web | jq -r '.[0].Config.Entrypoint'
   mica inspect --raw oci:/srv/oci:web | sha256sum       # is the manifest's digest`,
+		Annotations:       map[string]string{checksOperands: "yes"},
+		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: flags.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if raw && config {
 				return &usageError{err: errors.New("either --raw or --config")}
 			}
-			images := []inspected{}
+			found := []any{}
 			for _, ref := range args {
+				if kind.word != "image" && !raw && !config {
+					c, err := (&containerFlags{images: flags}).maybe(cmd.Context(), ref, kind.word == "container")
+					if err != nil {
+						return err
+					}
+					if c != nil {
+						found = append(found, c.Inspect())
+						continue
+					}
+				}
 				meta, err := flags.resolveAlone(cmd, ref)
 				if err != nil {
 					return err
@@ -40,7 +55,7 @@ names that docker uses. No layer is read.`,
 				case config:
 					err = printBytes(std, ref, "config", meta.RawConfig)
 				default:
-					images = append(images, inspect(meta))
+					found = append(found, inspect(meta))
 				}
 				if err := errors.Join(err, meta.Close()); err != nil {
 					return err
@@ -49,10 +64,15 @@ names that docker uses. No layer is read.`,
 			if raw || config {
 				return nil
 			}
-			return printJSON(std.out, images)
+			if format != "" && format != "json" {
+				return printTemplate(std.out, format, found)
+			}
+			return printJSON(std.out, found)
 		},
 	}
 	flags.add(cmd.Flags())
+	addChoice(cmd.Flags(), &kind, "type", "what is looked for", "any", "image", "container")
+	cmd.Flags().StringVarP(&format, "format", "f", "", "print each by a `TEMPLATE` of Go, as '{{.State.Pid}}'")
 	cmd.Flags().BoolVar(&raw, "raw", false, "print the manifest, byte for byte")
 	cmd.Flags().BoolVar(&config, "config", false, "print the config, byte for byte")
 	return cmd

@@ -18,9 +18,12 @@ import (
 func newStats(std streams) *cobra.Command {
 	s := &statsCommand{std: std}
 	cmd := &cobra.Command{
-		Use:   "stats [flags] DIR",
-		Short: "Tell what the server of a mount has done",
-		Long: `Stats tells what was asked of the server of the mount at DIR since it started,
+		Use:   "stats [flags] [DIR|CONTAINER…]",
+		Short: "Tell what the server of a mount has done, or what containers take",
+		Long: `Stats of containers, of all that run unless some are named, tells what each takes:
+processors, memory, devices, processes.
+
+Stats of a mount tells what was asked of the server of the mount at DIR since it started,
 how long it took to answer, what was read and decoded for that, and what memory
 it takes. What the kernel has in its caches it answers by itself, and is not
 counted: a second ls -lR should ask for nothing.
@@ -30,13 +33,21 @@ file whose contents are asked for, as that happens for the first time: path,
 time and size. It ends when interrupted.`,
 		Example: `  mica stats m
   mica stats --watch m
+  mica stats --watch web db                # containers
   mica stats --trace - m | jq -r .path     # what does the program that I start now read?`,
 		ValidArgsFunction: s.completeMounted,
-		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || s.isContainer(cmd.Context(), args[0]) {
+				return s.containers(cmd.Context(), args, s.all)
+			}
+			return s.run(cmd.Context(), args[0])
+		},
 	}
 	s.addRoot(cmd.Flags())
 	addChoice(cmd.Flags(), &s.format, "format", "what to print", "table", "json")
 	cmd.Flags().BoolVarP(&s.watch, "watch", "w", false, "print again each second")
+	cmd.Flags().BoolVarP(&s.all, "all", "a", false, "containers that do not run, too")
+	cmd.Flags().Bool("no-stream", true, "accepted for docker's sake: once is what is told unless --watch")
 	cmd.Flags().StringVar(&s.trace, "trace", "", "tell in `FILE` which files are read from now on")
 	return cmd
 }
@@ -46,7 +57,18 @@ type statsCommand struct {
 	std    streams
 	format choice
 	watch  bool
+	all    bool
 	trace  string
+}
+
+// isContainer reports whether a word names a container and no directory.
+func (s *statsCommand) isContainer(ctx context.Context, word string) bool {
+	if _, err := os.Lstat(word); err == nil {
+		return false
+	}
+	f := containerFlags{images: s.imageFlags}
+	c, err := f.maybe(ctx, word, false)
+	return err == nil && c != nil
 }
 
 func (s *statsCommand) run(ctx context.Context, dir string) (err error) {

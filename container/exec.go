@@ -81,6 +81,10 @@ func (c *Container) exec(ctx context.Context, e *Exec, p *specs.Process, work st
 		defer socket.Close()
 		o.ConsoleSocket = socket
 	}
+	// Where go-runc puts a file: there may be no directory of that name.
+	if err := os.Setenv("XDG_RUNTIME_DIR", work); err != nil {
+		return 0, err
+	}
 	if err := r.Exec(ctx, c.Config.ID, *p, o); err != nil {
 		return 0, runtimeError(err, log, e.Args)
 	}

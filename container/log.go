@@ -30,6 +30,10 @@ type logWriter struct {
 // maxLine is how many bytes of a line are one entry, as docker has it.
 const maxLine = 16 << 10
 
+// maxWrite is about how many bytes are written at once, and by how many the
+// files can be shorter than they may be.
+const maxWrite = 32 << 10
+
 // Limits unless asked otherwise: those of docker's "local" driver.
 const (
 	logSize  = 20 << 20
@@ -111,6 +115,9 @@ func (w *logWriter) write(stream string, b []byte) {
 		}
 		w.buf = appendEntry(w.buf, stream, line, now)
 		line = line[:0]
+		if len(w.buf) > maxWrite {
+			w.put()
+		}
 	}
 	w.partial[stream] = line
 	w.put()
@@ -138,7 +145,7 @@ func (w *logWriter) flush(stream string) {
 }
 
 func (w *logWriter) put() {
-	if len(w.buf) == 0 {
+	if len(w.buf) == 0 || w.file == nil {
 		return
 	}
 	if w.maxSize > 0 && w.size > 0 && w.size+int64(len(w.buf)) > w.maxSize {
@@ -149,6 +156,7 @@ func (w *logWriter) put() {
 	}
 	n, _ := w.file.Write(w.buf)
 	w.size += int64(n)
+	w.buf = w.buf[:0]
 }
 
 // rotate begins a new file, and keeps as many as there may be.

@@ -248,9 +248,12 @@ func (c *Container) RemoveVolumes() (err error) {
 	return err
 }
 
-// PruneVolumes removes the volumes without a name given by a user that no
-// container has, all of those with all, and gives their names.
-func (s *Store) PruneVolumes(all bool) (gone []string, err error) {
+// anonymousLen is the length of the names of volumes that no user has named.
+const anonymousLen = 64
+
+// PruneVolumes removes the volumes that no user has named and no container has,
+// and gives their names.
+func (s *Store) PruneVolumes() (gone []string, err error) {
 	cs, err := s.load()
 	if err != nil {
 		return nil, err
@@ -264,7 +267,7 @@ func (s *Store) PruneVolumes(all bool) (gone []string, err error) {
 		used := slices.ContainsFunc(cs, func(c *Container) bool {
 			return slices.ContainsFunc(c.Config.Mounts, func(m Mount) bool { return m.Name == name })
 		})
-		if used || !all && len(name) != 64 {
+		if used || len(name) != anonymousLen {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(s.layers.Root(), "volumes", name)); err != nil {

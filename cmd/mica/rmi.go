@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"mica/container"
 	"mica/layerstore/images"
 )
 
@@ -20,8 +22,9 @@ func newRmi(std streams) *cobra.Command {
 		Short: "Remove images from the store",
 		Long: `Rmi takes the name IMAGE out of the store. With its last name an image goes, and
 with it the layers that no other one has. An image by ID goes if it has one name
-at most. What is mounted is refused; with --force the name goes all the same,
-and the mount stays as it is: it has its files open.`,
+at most. What is mounted, or what a container was made of, is refused; with
+--force the name goes all the same. A mount stays as it is, it has its files open;
+of a container the image stays, without a name, until that is removed.`,
 		Example: `  mica rmi debian:12
   mica rmi -f 3bd64f6cd412
   mica rmi $(mica images -q --filter dangling=true)`,
@@ -76,9 +79,16 @@ func (r *remover) remove(ctx context.Context, s *images.Store, arg string) error
 	left := slices.DeleteFunc(rows, func(n images.Named) bool {
 		return slices.ContainsFunc(found, func(f images.Named) bool { return f.Name == n.Name && f.Desc.Digest == n.Desc.Digest })
 	})
-	if !slices.ContainsFunc(left, func(n images.Named) bool { return n.Desc.Digest == found[0].Desc.Digest }) && !r.force {
-		if err := r.refuseMounted(s, found[0].Desc.Digest); err != nil {
+	last := !slices.ContainsFunc(left, func(n images.Named) bool { return n.Desc.Digest == found[0].Desc.Digest })
+	if last && !r.force {
+		if err := r.refuseUsed(ctx, s, found[0].Desc.Digest); err != nil {
 			return err
+		}
+	}
+	if last {
+		// By force: what is started again needs its image.
+		if names, err := r.containersOf(ctx, s, found[0].Desc.Digest); err != nil || len(names) > 0 {
+			return errors.Join(err, r.untag(ctx, s, found))
 		}
 	}
 	err = s.Drop(ctx, func(n images.Named) bool {
@@ -87,6 +97,22 @@ func (r *remover) remove(ctx context.Context, s *images.Store, arg string) error
 	if err != nil {
 		return err
 	}
+	return r.tellUntagged(found)
+}
+
+// untag takes the names of an image away, which stays.
+func (r *remover) untag(ctx context.Context, s *images.Store, found []images.Named) error {
+	var names []string
+	for _, f := range found {
+		names = append(names, f.Name)
+	}
+	if _, err := s.Untag(ctx, names...); err != nil {
+		return err
+	}
+	return r.tellUntagged(found)
+}
+
+func (r *remover) tellUntagged(found []images.Named) error {
 	for _, f := range found {
 		if f.Name == "" {
 			continue
@@ -112,38 +138,75 @@ func (r *remover) collect(ctx context.Context, s *images.Store) error {
 	return nil
 }
 
-// A mountedError says that an image is in use.
-type mountedError struct{ dirs []string }
+// A usedError says that an image is in use.
+type usedError struct{ dirs, containers []string }
 
-func (e *mountedError) Error() string { return "mounted at " + strings.Join(e.dirs, ", ") }
-func (e *mountedError) Code() string  { return "in-use" }
-func (e *mountedError) Hint() string {
+func (e *usedError) Error() string {
+	var by []string
+	if len(e.dirs) > 0 {
+		by = append(by, "mounted at "+strings.Join(e.dirs, ", "))
+	}
+	if len(e.containers) > 0 {
+		by = append(by, "used by container "+strings.Join(e.containers, ", "))
+	}
+	return strings.Join(by, " and ")
+}
+func (e *usedError) Code() string { return "in-use" }
+func (e *usedError) Hint() string {
+	if len(e.containers) > 0 {
+		return "mica rm " + strings.Join(e.containers, " ") + "; -f drops the name only"
+	}
 	return "mica umount " + strings.Join(e.dirs, " ") + "; -f drops the name only, the mount goes on"
 }
 
-// refuseMounted refuses what a mount has open. An index is mounted by one of
-// its manifests.
-func (r *remover) refuseMounted(s *images.Store, d digest.Digest) error {
+// refuseUsed refuses what a mount has open, and what a container was made of.
+func (r *remover) refuseUsed(ctx context.Context, s *images.Store, d digest.Digest) error {
 	mounts, err := r.flags.mounts()
 	if err != nil {
 		return err
 	}
+	digests := manifestsOf(s, d)
+	used := &usedError{}
+	if used.containers, err = r.containersOf(ctx, s, d); err != nil {
+		return err
+	}
+	own := filepath.Join(s.Layers().Root(), "containers")
+	for _, m := range mounts {
+		if slices.ContainsFunc(digests, func(d string) bool { return strings.HasSuffix(m.Source, "@"+d) }) && !inside(m.Dir, own) {
+			used.dirs = append(used.dirs, m.Dir)
+		}
+	}
+	if len(used.dirs)+len(used.containers) > 0 {
+		return used
+	}
+	return nil
+}
+
+// manifestsOf gives a manifest, or an index and its manifests: what is mounted of
+// an index is one of those.
+func manifestsOf(s *images.Store, d digest.Digest) []string {
 	digests := []string{d.String()}
 	if refs, err := s.References(d); err == nil {
 		for _, m := range refs.Manifests {
 			digests = append(digests, m.Digest.String())
 		}
 	}
-	var dirs []string
-	for _, m := range mounts {
-		if slices.ContainsFunc(digests, func(d string) bool { return strings.HasSuffix(m.Source, "@"+d) }) {
-			dirs = append(dirs, m.Dir)
+	return digests
+}
+
+// containersOf gives the names of the containers that were made of an image.
+func (r *remover) containersOf(ctx context.Context, s *images.Store, d digest.Digest) (names []string, err error) {
+	list, err := container.Open(s.Layers()).List(ctx)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	digests := manifestsOf(s, d)
+	for _, c := range list {
+		if slices.Contains(digests, c.Config.Image.Digest) {
+			names = append(names, c.Config.Name)
 		}
 	}
-	if len(dirs) > 0 {
-		return &mountedError{dirs}
-	}
-	return nil
+	return names, nil
 }
 
 func newUntag(std streams) *cobra.Command {

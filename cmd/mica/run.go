@@ -55,7 +55,7 @@ func newCreate(std streams) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, img, err := r.create(cmd, args[0], args[1:])
 			if err != nil {
-				return runError(err)
+				return err
 			}
 			c.Release()
 			if err := img.Close(); err != nil {

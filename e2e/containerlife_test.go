@@ -18,7 +18,9 @@ import (
 // TestContainerLife goes with one container through all that can become of it.
 func TestContainerLife(t *testing.T) {
 	b := newBoxes(t, v1.ImageConfig{Env: []string{"PATH=/bin"}, StopSignal: "USR1"})
-	status := func() string { return strings.TrimSpace(b.mica("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "box")) }
+	status := func() string {
+		return strings.TrimSpace(b.mica("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "box"))
+	}
 	want := func(what, got, want string) {
 		t.Helper()
 		if got != want {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -20,6 +21,10 @@ func checkLogin(ctx context.Context, host string, cred auth.Credential, o Option
 		return err
 	}
 	resp, err := r.do(req)
+	var status *StatusError // of the server that gives tokens
+	if errors.As(err, &status) && (status.Status == http.StatusUnauthorized || status.Status == http.StatusForbidden) {
+		return wrongPassword(host)
+	}
 	if err != nil {
 		return err
 	}
@@ -28,7 +33,11 @@ func checkLogin(ctx context.Context, host string, cred auth.Credential, o Option
 	case http.StatusOK:
 		return nil
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%s: user name or password is wrong", host)
+		return wrongPassword(host)
 	}
 	return r.refused(ctx, resp, "login")
+}
+
+func wrongPassword(host string) error {
+	return fmt.Errorf("%s: user name or password is wrong", host)
 }

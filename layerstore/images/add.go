@@ -63,6 +63,7 @@ func (s *Store) Add(ctx context.Context, a Arrival) error {
 	if have > a.Desc.Size {
 		have = 0
 	}
+	have &^= directAlign - 1
 	err = s.receive(ctx, f, a, have)
 	if wrong(err) && have > 0 {
 		// What was there was not what it should have been: a crash of the machine.
@@ -118,6 +119,7 @@ func (s *Store) receive(ctx context.Context, f *os.File, a Arrival, have int64) 
 	filled := make(chan error, 1)
 	go func() {
 		err := fill(ctx, src, a.Open, have)
+		err = errors.Join(err, src.out.close())
 		src.end(err)
 		filled <- err
 	}()

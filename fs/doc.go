@@ -20,6 +20,8 @@
 //
 // # Invariants
 //
+//   - What is put into the kernel's cache unasked (push.go) is of files that nobody
+//     is known to read at that time, and done by workers.
 //   - The server keeps no state that it could lose: node numbers belong to the
 //     View, there are no file handles (OPEN and OPENDIR are answered ENOSYS,
 //     and the kernel opens by itself from then on), FORGET does nothing. A

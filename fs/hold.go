@@ -196,27 +196,6 @@ func (s *Server) Ready() error {
 	return nil
 }
 
-// obey does what the holder says, as long as it is there.
-func (s *Server) obey() {
-	for b := make([]byte, 1); ; {
-		n, err := s.held.control.Read(b)
-		if n == 0 || err != nil {
-			s.log.Warn("the holder is gone: nobody will take over should this process die")
-			return
-		}
-		switch b[0] {
-		case wantsDrain:
-			s.session.drain(s.kick)
-		case wantsStart:
-			s.startOnce.Do(func() { close(s.mayStart) })
-		case wantsResend:
-			if err := s.session.resend(); err != nil {
-				s.log.Error("resend", slog.Any("err", err))
-			}
-		}
-	}
-}
-
 // kick has the kernel send a request: it keeps no answer to STATFS. It goes to
 // whoever has waited longest, and is answered by the other server if not by us.
 func (s *Server) kick() {

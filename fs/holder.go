@@ -64,7 +64,11 @@ type server struct {
 	serving  bool
 	draining bool
 	resend   bool // once it serves
+	hung     bool // died, but for a thread that waits for what the next server does
 }
+
+// serves reports whether a server has not died yet.
+func (h *holder) serves(s *server) bool { return slices.Contains(h.servers, s) }
 
 func newHolder(job string) (*holder, error) {
 	h := &holder{log: slog.New(slog.NewTextHandler(os.Stderr, nil)), happened: make(chan func())}
@@ -161,6 +165,7 @@ func (h *holder) watch(s *server) {
 		for b := make([]byte, 1); ; {
 			n, err := s.control.Read(b)
 			if n == 0 || err != nil {
+				h.deaf(s, deafAfter)
 				return
 			}
 			what := b[0]
@@ -169,7 +174,11 @@ func (h *holder) watch(s *server) {
 	}()
 	go func() {
 		state, _ := s.process.Wait()
-		h.happened <- func() { h.died(s, state) }
+		h.happened <- func() {
+			if h.serves(s) {
+				h.died(s, state)
+			}
+		}
 	}()
 }
 
@@ -233,7 +242,10 @@ func (h *holder) died(s *server, state *os.ProcessState) {
 		return
 	}
 	cause := "not started"
-	if state != nil {
+	switch {
+	case s.hung:
+		cause = "killed while it waited for the kernel"
+	case state != nil:
 		cause = state.String()
 	}
 	if i := slices.IndexFunc(h.servers, func(other *server) bool { return !other.draining }); i >= 0 {
@@ -247,7 +259,7 @@ func (h *holder) died(s *server, state *os.ProcessState) {
 		h.giveUp(cause, "what it was asked would never be answered: taking over needs Linux 6.9")
 		return
 	}
-	wait, ok := h.restarts.after(time.Since(s.started), killed(state))
+	wait, ok := h.restarts.after(time.Since(s.started), s.hung || killed(state))
 	if !ok {
 		h.giveUp(cause, "one after the other dies")
 		return

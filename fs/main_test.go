@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"mica/overlay"
 )
 
 // The tests touch mounts that another process serves, which is this program
@@ -128,6 +130,13 @@ func serve(spec serverSpec, o Options, held *Held) error {
 					counts[r.Kind] = r.Count
 				}
 				reply.Encode(counts)
+			case "pushed":
+				reply.Encode(s.Stats().Pushed)
+			case "pushes":
+				reply.Encode(s.session.push.may.Load())
+			case "push blindly":
+				s.session.push.reading = func(overlay.NodeID) bool { return false }
+				reply.Encode(true)
 			case "waiting":
 				reply.Encode(view.slow.Load())
 			case "crash":
@@ -214,7 +223,7 @@ func startServer(t *testing.T, spec serverSpec) *testServer {
 
 // stop unmounts whatever the test has left.
 func (s *testServer) stop() {
-	unix.Unmount(s.dir, unix.MNT_DETACH)
+	unix.Unmount(s.dir, unix.MNT_FORCE|unix.MNT_DETACH)
 	s.cmd.Process.Kill()
 	if strings.Contains(s.stderr.String(), "DATA RACE") {
 		s.t.Error("the server has a data race")

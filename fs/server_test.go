@@ -56,12 +56,29 @@ func smallView() *memView {
 	v.file("panic-read", "never seen")
 	v.file("cached", strings.Repeat("c", 3*maxRead+17))
 	v.add("panic-list", unix.S_IFDIR|0o755, nil)
+	v.add("row", unix.S_IFDIR|0o755, nil)
+	for i, size := range rowSizes {
+		v.file(fmt.Sprintf("row/%02d", i), strings.Repeat(fmt.Sprintf("%02d ", i), size)[:size]).ready = true
+	}
+	v.file("row/"+heldName, "held until the gate opens").held = true
 	v.lazy = v.addNode(unix.S_IFDIR|0o755, func(n *memNode) { n.parent = overlay.Root })
 	for i := range 3000 { // more than fit into a small reply
 		name := fmt.Sprintf("%0200d", i)
 		v.nodes[v.lazy-1].children[name] = v.addNode(unix.S_IFREG|0o644, nil)
 	}
 	return v
+}
+
+// rowSizes are the sizes of the files of the directory "row" of the small view,
+// which are read one after the other. One more file follows.
+var rowSizes = []int{100, 4096, 4097, 1, 8192, 12288, pushMost, pushMost + 1, 5000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 4095}
+
+// heldName is the file after those, which waits when it is first read.
+var heldName = fmt.Sprintf("%02d", len(rowSizes))
+
+// unreadable says of the names in the small view which not to read.
+func unreadable(name string) bool {
+	return slices.Contains([]string{"slow", "corrupt", "panic-read", heldName}, name)
 }
 
 // TestTree compares all that lstat, readlink and read tell of each file with
@@ -103,7 +120,7 @@ func compareTree(t *testing.T, path string, v *memView, id overlay.NodeID) {
 			t.Errorf("readlink %s = %q, %v; want %q", path, got, err, n.target)
 		}
 	case unix.S_IFREG:
-		if name := filepath.Base(path); name == "slow" || name == "corrupt" || name == "panic-read" {
+		if name := filepath.Base(path); unreadable(name) {
 			return
 		}
 		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, n.data) {
@@ -161,7 +178,7 @@ func TestSecondPass(t *testing.T) {
 			switch name := d.Name(); {
 			case d.Type() == iofs.ModeSymlink && name != "link-4096":
 				_, err = os.Readlink(path)
-			case d.Type().IsRegular() && name != "slow" && name != "corrupt" && name != "panic-read":
+			case d.Type().IsRegular() && !unreadable(name):
 				_, err = os.ReadFile(path)
 			}
 			return err

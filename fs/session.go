@@ -73,6 +73,8 @@ type session struct {
 	writable *writable.View
 	// lazy is the view if questions may have to wait for nodes of it, else nil.
 	lazy lazyView
+	// push is nil where nothing is to be pushed.
+	push *pusher
 	// lanes of workers: for reads as a program makes them, and for readahead.
 	small, large sync.Pool
 
@@ -133,6 +135,9 @@ func newSession(dev *os.File, held *Held, h *handlers, checked bool) (*session, 
 		s.lazy = v
 	}
 	s.work, s.making = newWorkers(maxWorkers, s.answerJob), newWorkers(maxUnready, s.prepareJob)
+	if v, ok := feature[sequentialView](h.view); ok && held != nil && s.writable == nil {
+		s.push = newPusher(h.view, v, s.fd, s.work.reading)
+	}
 	if err := s.init(held); err != nil {
 		return nil, fmt.Errorf("fuse: init: %w", err)
 	}
@@ -290,8 +295,13 @@ func (s *session) dispatch(l *lane, req []byte) {
 	}
 	switch hd.opcode {
 	case opRead:
-		if off, n, ok := readRange(req); ok && !s.cached(hd, off, n) {
-			s.work.add(&job{unique: hd.unique, req: slices.Clone(req), opcode: opRead, size: n, start: start})
+		off, n, ok := readRange(req)
+		var next *stream
+		if ok && off == 0 {
+			next = s.follows(node(&fuse.InHeader{NodeId: hd.node}))
+		}
+		if ok && (next != nil || !s.cached(hd, off, n)) {
+			s.work.add(&job{unique: hd.unique, req: slices.Clone(req), opcode: opRead, node: hd.node, size: n, start: start, next: next})
 			return
 		}
 	case opFsync, opFsyncdir, opCopyFileRange, opWrite, opSetattr, opSetxattr, opRemovexattr, opFallocate, opOpen, opLink, opRename, opRename2:
@@ -317,6 +327,26 @@ func (s *session) dispatch(l *lane, req []byte) {
 	}
 	s.answer(l, req)
 	s.timed(hd.opcode, start)
+}
+
+// follows is what pusher.asked gives for a read from the start of a file. Who
+// traces wants to be told of each file that is read, so that none is pushed then.
+func (s *session) follows(id overlay.NodeID) *stream {
+	if s.push == nil || s.h.tracers.now.Load() != nil {
+		return nil
+	}
+	return s.push.asked(id)
+}
+
+// pushWindow is pusher.push; a panic of the view there ends no more than pushing.
+func (s *session) pushWindow(next *stream) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			s.h.panicked(reason)
+			s.push.may.Store(false)
+		}
+	}()
+	s.push.push(next)
 }
 
 // lasting reports whether a request to a writable view may take long: because
@@ -366,8 +396,15 @@ func (s *session) cached(hd header, off int64, n int) (cached bool) {
 }
 
 // answer has one request handled and writes its reply, if it is to have one.
-func (s *session) answer(l *lane, req []byte) {
+func (s *session) answer(l *lane, req []byte) { s.answerAfter(l, req, nil) }
+
+// answerAfter pushes the window of a stream, if there is one, between the two: what
+// is to be pushed may be decoded by then.
+func (s *session) answerAfter(l *lane, req []byte, next *stream) {
 	reply, err := l.handle(s.proto, req)
+	if next != nil {
+		s.pushWindow(next)
+	}
 	if err != nil {
 		s.replyError(parseHeader(req).unique, syscall.EIO)
 		return
@@ -384,7 +421,7 @@ func (s *session) answerJob(j *job) {
 		pool = &s.large
 	}
 	l := pool.Get().(*lane)
-	s.answer(l, j.req)
+	s.answerAfter(l, j.req, j.next)
 	s.timed(j.opcode, j.start)
 	pool.Put(l)
 }

@@ -22,6 +22,7 @@ type Stats struct {
 	Requests []RequestStats `json:"requests"`
 	Waiting  int            `json:"waiting"` // reads that are in work, or wait for it
 	Read     uint64         `json:"read"`    // bytes of files that were handed out
+	Pushed   uint64         `json:"pushed"`  // files that were handed out before they were asked for
 	Cache    blob.Stats     `json:"cache"`   // of decoded spans
 	Memory   MemoryStats    `json:"memory"`
 }
@@ -55,6 +56,10 @@ func (s *Server) Stats() *Stats {
 	st.Requests = []RequestStats{}
 	if s.session == nil {
 		return st
+	}
+	if s.session.push != nil {
+		st.Pushed = s.session.push.files.Load()
+		st.Read += s.session.push.bytes.Load()
 	}
 	st.Waiting = s.session.work.waiting() + s.session.making.waiting()
 	for op := range s.session.requests {

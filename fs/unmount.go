@@ -26,6 +26,13 @@ func Unmount(dir string, lazy bool) error {
 	return err
 }
 
+// Abort has the kernel answer by errors whatever the processes of a dead mount have
+// left: a thread that was killed in a push (push.go) may wait for it, with the mount
+// locked. Users may do so with mounts of their own.
+func (m *Info) Abort() error {
+	return os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", m.minor), []byte("1"), 0)
+}
+
 func unmountDirectly(dir string, lazy bool) error {
 	flags := unix.UMOUNT_NOFOLLOW
 	if lazy {

@@ -27,6 +27,8 @@ type memNode struct {
 	target   string                    // of a symlink
 	data     []byte                    // of a regular file; its zero pages are holes
 	xattrs   map[string]string
+	ready    bool // reads need nothing to be decoded
+	held     bool // its first read waits for the gate; then it is ready
 }
 
 // A memView is a View in memory, some files of which do on purpose what a
@@ -35,6 +37,7 @@ type memView struct {
 	nodes []*memNode // by node number - 1
 
 	slow atomic.Int64   // reads of the file "slow" that wait now
+	held atomic.Bool    // the file that is held was asked for
 	gate chan struct{}  // closed, it lets them through
 	lazy overlay.NodeID // a directory "lazy" in the root, not listed, that is not ready before
 }
@@ -230,7 +233,7 @@ func (v *memView) ReadAt(ctx context.Context, id overlay.NodeID, p []byte, off i
 		return 0, err
 	}
 	switch name := v.name(id); {
-	case name == "slow":
+	case name == "slow" || n.held && !v.held.Swap(true):
 		v.slow.Add(1)
 		defer v.slow.Add(-1)
 		select {
@@ -250,7 +253,18 @@ func (v *memView) ReadAt(ctx context.Context, id overlay.NodeID, p []byte, off i
 }
 
 func (v *memView) Cached(id overlay.NodeID, off int64, n int) bool {
-	return v.name(id) == "cached"
+	node, err := v.node(id)
+	return err == nil && (node.ready || node.held && v.held.Load()) || v.name(id) == "cached"
+}
+
+// NextFile is that of a [sequentialView].
+func (v *memView) NextFile(id overlay.NodeID) (next overlay.NodeID, size int64) {
+	for next = id + 1; next <= overlay.NodeID(len(v.nodes)); next++ {
+		if n := v.nodes[next-1]; n.Mode&unix.S_IFMT == unix.S_IFREG && len(n.data) > 0 {
+			return next, n.Size
+		}
+	}
+	return 0, 0
 }
 
 func (v *memView) Xattr(id overlay.NodeID, name string) ([]byte, error) {

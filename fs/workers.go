@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"mica/overlay"
 )
 
 // maxWorkers bounds the reads that decode or wait at the same time, and with
@@ -35,8 +37,10 @@ type job struct {
 	unique uint64
 	req    []byte // a copy of what is in the loop's buffer
 	opcode uint32
-	size   int // of the data asked for
+	node   uint64 // of a READ
+	size   int    // of the data asked for
 	start  time.Time
+	next   *stream // a READ's, if there is something to be pushed before the reply
 
 	ctx    context.Context // of what has to be made ready first; nil if nothing has
 	cancel func()
@@ -110,6 +114,14 @@ func (w *workers) waiting() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.active) + len(w.queue)
+}
+
+// reading reports whether a READ of a node is in work or waits for it.
+func (w *workers) reading(id overlay.NodeID) bool {
+	of := func(j *job) bool { return j.opcode == opRead && j.node == uint64(id) }
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.active, of) || slices.ContainsFunc(w.queue, of)
 }
 
 // finish waits until all that was added is done. No add may come after it.

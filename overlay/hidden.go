@@ -242,6 +242,19 @@ func (h *Hidden) ReadDir(dir NodeID, cookie uint64, emit func(name string, a Att
 	return nil
 }
 
+// NextFile is that of a View. Files of the hidden directory itself have none: their
+// contents may be of the moment.
+func (h *Hidden) NextFile(id NodeID) (next NodeID, size int64) {
+	p, err := h.spot(id)
+	if err != nil || p.view == nil {
+		return 0, 0
+	}
+	if next, size = p.view.NextFile(p.id); next == 0 {
+		return 0, 0
+	}
+	return next | p.base, size
+}
+
 // Readlink is that of a View.
 func (h *Hidden) Readlink(id NodeID) (string, error) {
 	p, err := h.spot(id)

@@ -17,6 +17,26 @@ type fileData struct {
 	extents []byte // of a sparse file: extentLen each, rising
 }
 
+// near is how many numbers NextFile looks at: directories without files, and
+// links, may lie between two files.
+const near = 64
+
+// NextFile gives the first regular file above a number that has contents, and
+// how many bytes. It is 0 if there is none near. The files of a directory have
+// numbers that rise as their names do, but for those with several names.
+func (t *Tree) NextFile(id NodeID) (next NodeID, size int64) {
+	for next = id + 1; next <= id+near; next++ {
+		n, m, err := t.inode(next)
+		if err != nil {
+			break
+		}
+		if m.mode&unix.S_IFMT == unix.S_IFREG && n.size > 0 {
+			return next, int64(n.size)
+		}
+	}
+	return 0, 0
+}
+
 // An extent is a run of data in a sparse file.
 type extent struct{ off, len, layerOff int64 }
 

@@ -169,6 +169,9 @@ func printStats(w io.Writer, st *fs.Stats) error {
 		{"Decoded:", fmt.Sprintf("%s in %s", size(int64(st.Cache.Decoded)), plural(int(st.Cache.Spans), "span"))},
 		{"Span cache:", fmt.Sprintf("%s of %s, %s", size(st.Cache.Used), size(st.Cache.Max), hitRate(st))},
 	}
+	if st.Pushed > 0 {
+		rows = append(rows, []string{"Pushed:", plural(int(st.Pushed), "file") + " before they were asked for"})
+	}
 	if st.Waiting > 0 {
 		rows = append(rows, []string{"Waiting:", plural(st.Waiting, "read")})
 	}

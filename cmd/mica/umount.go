@@ -97,6 +97,9 @@ func (u *umounter) unmount(dir string, mounts []fs.Info) error {
 	if err != nil {
 		return &argError{dir, err}
 	}
+	if m.Dead {
+		_ = m.Abort() // it is gone soon in any case; without, it may take for ever
+	}
 	err = fs.Unmount(at, u.lazy)
 	if err == nil && !u.lazy && m.Writable() {
 		// So that its directories are free and tidy when this returns.

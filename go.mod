@@ -3,6 +3,7 @@ module mica
 go 1.26.0
 
 require (
+	github.com/BurntSushi/toml v1.6.0
 	github.com/agext/levenshtein v1.2.3
 	github.com/containerd/console v1.0.5
 	github.com/containerd/go-runc v1.2.1

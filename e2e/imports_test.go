@@ -52,6 +52,7 @@ var mayFUSE = []string{"fs"}
 // direct are the modules that mica or its tests import. docs/ARCHITECTURE.md
 // says why each is there; add to both.
 var direct = []string{
+	"github.com/BurntSushi/toml",                       // settings of podman and containerd
 	"github.com/agext/levenshtein",                     // what a misspelt name or flag may have meant
 	"github.com/containerd/console",                    // terminals of containers, as go-runc gives them
 	"github.com/containerd/go-runc",                    // drives the OCI runtime

@@ -16,6 +16,49 @@ import (
 // Blob gives the bytes of a blob from an offset on. Where they break off they
 // are asked for again from there; what comes is not checked.
 func (r *Repository) Blob(ctx context.Context, d ocispec.Descriptor, off int64) (io.ReadCloser, error) {
+	b := &mirroredBlob{ctx: ctx, repo: r, desc: d, off: off}
+	if err := b.open(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// A mirroredBlob reads a blob from a mirror, and from the next when that fails.
+type mirroredBlob struct {
+	ctx  context.Context // of the reading
+	repo *Repository
+	desc ocispec.Descriptor
+	off  int64 // of the next byte
+	body *blobReader
+}
+
+func (b *mirroredBlob) open() error {
+	return b.repo.read(b.ctx, true, func(at *Repository) error {
+		body, err := at.blob(b.ctx, b.desc, b.off)
+		if err == nil {
+			b.body = body
+		}
+		return err
+	})
+}
+
+func (b *mirroredBlob) Read(p []byte) (int, error) {
+	for {
+		n, err := b.body.Read(p)
+		b.off += int64(n)
+		if err == nil || err == io.EOF || b.ctx.Err() != nil || !b.body.repo.leave() {
+			return n, err
+		}
+		b.body.Close()
+		if err := b.open(); err != nil {
+			return n, err
+		}
+	}
+}
+
+func (b *mirroredBlob) Close() error { return b.body.Close() }
+
+func (r *Repository) blob(ctx context.Context, d ocispec.Descriptor, off int64) (*blobReader, error) {
 	b := &blobReader{ctx: r.scoped(ctx, auth.ActionPull), repo: r, desc: d, off: off}
 	if err := b.open(); err != nil {
 		return nil, err

@@ -15,6 +15,9 @@ import (
 // podman look for them (docker's certs.d: HOST[:PORT]/{*.crt,*.cert,*.key}).
 func addCerts(config *tls.Config, host, only string) error {
 	dirs := []string{filepath.Join("/etc/containers/certs.d", host), filepath.Join("/etc/docker/certs.d", host)}
+	if own, err := os.UserConfigDir(); err == nil {
+		dirs = append(dirs, filepath.Join(own, "containers/certs.d", host))
+	}
 	if only != "" {
 		dirs = []string{only}
 	}
@@ -38,24 +41,34 @@ func addCerts(config *tls.Config, host, only string) error {
 func addCert(config *tls.Config, path string) error {
 	switch filepath.Ext(path) {
 	case ".crt":
-		pem, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if config.RootCAs == nil {
-			if config.RootCAs, err = x509.SystemCertPool(); err != nil {
-				config.RootCAs = x509.NewCertPool()
-			}
-		}
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("%s: holds no certificate", path)
-		}
+		return addAuthority(config, path)
 	case ".cert":
-		pair, err := tls.LoadX509KeyPair(path, strings.TrimSuffix(path, ".cert")+".key")
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		config.Certificates = append(config.Certificates, pair)
+		return addPair(config, path, strings.TrimSuffix(path, ".cert")+".key")
 	}
+	return nil
+}
+
+func addAuthority(config *tls.Config, path string) error {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if config.RootCAs == nil {
+		if config.RootCAs, err = x509.SystemCertPool(); err != nil {
+			config.RootCAs = x509.NewCertPool()
+		}
+	}
+	if !config.RootCAs.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%s: holds no certificate", path)
+	}
+	return nil
+}
+
+func addPair(config *tls.Config, cert, key string) error {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return fmt.Errorf("%s: %w", cert, err)
+	}
+	config.Certificates = append(config.Certificates, pair)
 	return nil
 }

@@ -37,26 +37,57 @@ type Repository struct {
 
 	client *auth.Client
 	creds  *credentialFiles
+
+	// Of one that images are named after; a place by itself has none.
+	mirrors  []*mirror
+	moved    *mirror // where it is read from, if not here
+	mirrorOf *mirror // of a mirror's place
+
+	// unreached is why there is nothing here, only where it has moved to.
+	unreached error
+	ns        string // see place
 }
 
 // dockerHub is where docker.io is.
 const dockerHub = "registry-1.docker.io"
 
-// Dial gives the repository of an image's name. It asks a registry for no more
+// Dial gives the repository of an image's name, with the mirrors that
+// registries.conf or hosts.toml have for it. It asks a registry for no more
 // than which protocol it speaks, and that only where it may be plain HTTP.
 func Dial(ctx context.Context, named reference.Named, o Options) (*Repository, error) {
-	r := &Repository{host: reference.Domain(named), name: reference.Path(named), creds: newCredentialFiles(o.AuthFile)}
+	way, err := routes(reference.Domain(named), reference.Path(named))
+	if err != nil {
+		return nil, err
+	}
+	r, err := dialPlace(ctx, way.push, o)
+	if err != nil && !way.moved {
+		return nil, err
+	}
+	if way.moved { // there may be nothing at its name: who writes is told
+		r.unreached = err
+		r.moved = &mirror{place: way.itself, options: o, last: true}
+	}
+	for _, p := range way.mirrors {
+		r.mirrors = append(r.mirrors, &mirror{place: p, options: o})
+	}
+	return r, nil
+}
+
+// dialPlace connects to one place.
+func dialPlace(ctx context.Context, p place, o Options) (*Repository, error) {
+	r := &Repository{host: p.host, name: p.name, ns: p.ns, creds: newCredentialFiles(o.AuthFile)}
 	find := func(ctx context.Context, _ string) (auth.Credential, error) { return r.creds.find(ctx, r.host, r.name) }
-	return r, r.connect(ctx, find, o)
+	return r, r.connect(ctx, find, p, o)
 }
 
 // connect makes the client, and finds out where and how to ask.
-func (r *Repository) connect(ctx context.Context, find auth.CredentialFunc, o Options) error {
+func (r *Repository) connect(ctx context.Context, find auth.CredentialFunc, p place, o Options) error {
 	at := r.host
 	if at == "docker.io" {
 		at = dockerHub
 	}
-	transport, err := newTransport(at, o)
+	o.Insecure = o.Insecure || p.insecure
+	transport, err := newTransport(at, p, o)
 	if err != nil {
 		return err
 	}
@@ -66,10 +97,14 @@ func (r *Repository) connect(ctx context.Context, find auth.CredentialFunc, o Op
 		Credential: find,
 	}
 	r.client.SetUserAgent(o.UserAgent)
-	scheme := "https"
 	if isLoopback(at) { // whose tokens may come from there too
 		r.client.BlockedRealmPrefixes = []netip.Prefix{}
 	}
+	if p.root != "" {
+		r.root = p.root
+		return nil
+	}
+	scheme := "https"
 	if isLoopback(at) || o.Insecure {
 		if scheme, err = probe(ctx, transport, at); err != nil {
 			return r.failed(ctx, err)
@@ -93,10 +128,20 @@ var retryPolicy = func() retry.Policy {
 // stalled is how long a registry may be silent.
 const stalled = 30 * time.Second
 
-func newTransport(host string, o Options) (*http.Transport, error) {
+func newTransport(host string, p place, o Options) (*http.Transport, error) {
 	config := &tls.Config{InsecureSkipVerify: o.Insecure}
 	if err := addCerts(config, host, o.CertDir); err != nil {
 		return nil, err
+	}
+	for _, file := range p.ca {
+		if err := addAuthority(config, file); err != nil {
+			return nil, err
+		}
+	}
+	for _, pair := range p.pairs {
+		if err := addPair(config, pair[0], pair[1]); err != nil {
+			return nil, err
+		}
 	}
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,

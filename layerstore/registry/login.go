@@ -11,9 +11,13 @@ import (
 
 // checkLogin asks a registry whether it takes credentials.
 func checkLogin(ctx context.Context, host string, cred auth.Credential, o Options) error {
+	way, err := routes(host, "")
+	if err != nil {
+		return err
+	}
 	r := &Repository{host: host, creds: newCredentialFiles(o.AuthFile)}
 	find := func(context.Context, string) (auth.Credential, error) { return cred, nil }
-	if err := r.connect(ctx, find, o); err != nil {
+	if err := r.connect(ctx, find, way.push, o); err != nil {
 		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.root, nil)

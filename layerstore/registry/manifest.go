@@ -33,6 +33,10 @@ func (r *Repository) scoped(ctx context.Context, actions ...string) context.Cont
 
 // do sends a request with credentials.
 func (r *Repository) do(req *http.Request) (*http.Response, error) {
+	if r.unreached != nil {
+		return nil, r.unreached
+	}
+	r.tell(req)
 	resp, err := r.client.Do(req)
 	if err != nil {
 		return nil, r.failed(req.Context(), err)
@@ -42,7 +46,15 @@ func (r *Repository) do(req *http.Request) (*http.Response, error) {
 
 // Manifest gives a manifest or an index by tag or digest: its descriptor, and
 // its bytes, which are those of the digest.
-func (r *Repository) Manifest(ctx context.Context, ref string) (ocispec.Descriptor, []byte, error) {
+func (r *Repository) Manifest(ctx context.Context, ref string) (d ocispec.Descriptor, raw []byte, err error) {
+	err = r.read(ctx, isDigest(ref), func(at *Repository) (err error) {
+		d, raw, err = at.manifest(ctx, ref)
+		return err
+	})
+	return d, raw, err
+}
+
+func (r *Repository) manifest(ctx context.Context, ref string) (ocispec.Descriptor, []byte, error) {
 	var d ocispec.Descriptor
 	what := fmt.Sprintf("manifest %s of %s", ref, r.name)
 	req, err := http.NewRequestWithContext(r.scoped(ctx, auth.ActionPull), http.MethodGet, r.base()+"/manifests/"+ref, nil)
@@ -136,7 +148,15 @@ func (r *Repository) has(ctx context.Context, path string, d ocispec.Descriptor)
 const maxTags = 1 << 20
 
 // Tags lists the tags of the repository.
-func (r *Repository) Tags(ctx context.Context) ([]string, error) {
+func (r *Repository) Tags(ctx context.Context) (tags []string, err error) {
+	err = r.read(ctx, false, func(at *Repository) (err error) {
+		tags, err = at.tags(ctx)
+		return err
+	})
+	return tags, err
+}
+
+func (r *Repository) tags(ctx context.Context) ([]string, error) {
 	var tags []string
 	next := r.base() + "/tags/list"
 	for next != "" && len(tags) < maxTags {

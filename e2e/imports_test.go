@@ -18,9 +18,10 @@ import (
 // only, so that each can be read, tested and replaced without those above it.
 var may = map[string][]string{
 	"builder/commit":       {"builder/dockerfile", "overlay/change", "layerstore/images", "layerstore/transport", "layerstore"},
+	"builder":              {"builder/dockerfile", "builder/source", "overlay/change", "overlay/tarball", "overlay/writable", "overlay", "layerstore/images", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob", "layerstore/scratch"},
 	"builder/dockerfile":   {},
 	"builder/source":       {"overlay", "layerstore/toc"},
-	"cmd/mica":             {"builder/commit", "container", "fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/change", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
+	"cmd/mica":             {"builder", "builder/commit", "builder/dockerfile", "builder/source", "container", "fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/change", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
 	"container":            {"fs", "layerstore"},
 	"fs":                   {"overlay/writable", "overlay", "layerstore/blob"}, // of blob its error alone, which becomes an errno
 	"overlay/writable":     {"overlay", "overlay/ondisk", "layerstore/toc"},    // of toc the time alone

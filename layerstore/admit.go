@@ -57,20 +57,13 @@ func (s *Store) Admitted(ctx context.Context, spec Spec) error {
 // DigestOf reads all of a blob and gives its sha256.
 func DigestOf(ctx context.Context, spec Spec) (string, error) { return digestOf(ctx, spec, "") }
 
-// Disown takes back what [Store.Admitted] has noted of a place.
-func (s *Store) Disown(spec Spec) error {
-	err := os.Remove(s.proofPath(spec.Key(), Place(spec.Blob)))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
 // Forget drops what the store has made of a blob. It is made again when wanted.
 func (s *Store) Forget(spec Spec) error {
-	err := os.Remove(s.IndexPath(spec.Key()))
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil
+	var errs []error
+	for _, path := range []string{s.IndexPath(spec.Key()), s.proofPath(spec.Key(), Place(spec.Blob))} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
-	return errors.Join(err, s.Disown(spec))
+	return errors.Join(errs...)
 }

@@ -114,3 +114,19 @@ func rootOf(err error) string {
 	}
 	return strings.TrimPrefix(text, "file with no instructions: ")
 }
+
+// AtStage tells of an error that it came of the FROM of a stage.
+func (f *File) AtStage(st *Stage, err error) error { return f.errorAt(st.location, st.Image, err) }
+
+// Line gives the line of a command, from 1.
+func (f *File) Line(cmd instructions.Command) int { return firstLine(cmd.Location()) }
+
+// Line gives the line of the stage's FROM, from 1.
+func (st *Stage) Line() int { return firstLine(st.location) }
+
+func firstLine(where []parser.Range) int {
+	if len(where) == 0 {
+		return 0
+	}
+	return where[0].Start.Line
+}

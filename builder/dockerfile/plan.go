@@ -251,3 +251,20 @@ func (f *File) word(word string, env shell.EnvGetter) (string, error) {
 	out, _, err := shell.NewLex(f.escape).ProcessWord(word, env)
 	return out, err
 }
+
+// Declares reports whether any ARG names a variable, or the build knows it
+// anyway, so that --build-arg has a meaning.
+func (p *Plan) Declares(name string) bool {
+	if _, ok := p.global.Get(name); ok || slices.Contains(freeArgs, name) {
+		return true
+	}
+	for _, st := range p.all {
+		for _, cmd := range st.Commands {
+			arg, ok := cmd.(*instructions.ArgCommand)
+			if ok && slices.ContainsFunc(arg.Args, func(kv instructions.KeyValuePairOptional) bool { return kv.Key == name }) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -57,6 +57,15 @@ func (s *State) Env() []string {
 	return free.over(s.lookup())
 }
 
+// StableEnv is what of [State.Env] makes one RUN another than the next.
+func (s *State) StableEnv() []string {
+	return slices.DeleteFunc(slices.Clone(s.lookup()), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		_, set := environment(s.Image.Config.Env).Get(name)
+		return !set && slices.Contains(freeArgs, name)
+	})
+}
+
 // Args are the values of ARG that a RUN sees and that are not hidden by ENV, as
 // NAME=VALUE.
 func (s *State) Args() []string {

@@ -187,3 +187,13 @@ func writeString(h hash.Hash, s string) {
 	writeNumber(h, uint64(len(s)))
 	io.WriteString(h, s)
 }
+
+// DigestDirs gives what tells the directories above items from others, but for
+// times.
+func DigestDirs(dirs []toc.Entry) Sum {
+	h := sha256.New()
+	for i := range dirs {
+		describe(h, &dirs[i], false)
+	}
+	return Sum(h.Sum(nil))
+}

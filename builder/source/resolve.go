@@ -101,3 +101,54 @@ func leavesRoot(link, target string) bool {
 	to := path.Join(path.Dir(link), target)
 	return to == ".." || strings.HasPrefix(to, "../")
 }
+
+// Place gives where a path leads in an image, for files that are to be put
+// there: all symlinks are followed as far as there are any, and what is not there
+// is taken as it is. The file is nil if nothing is there.
+func Place(t Tree, name string) (clean string, f *File, err error) {
+	links := 0
+	rest := joined(name, "")
+	at := ""
+	for rest != "" {
+		var base string
+		base, rest = cut(rest)
+		if base == ".." {
+			at = parentOf(at)
+			continue
+		}
+		next := path.Join(at, base)
+		f, err := t.Lstat(next)
+		if errors.Is(err, iofs.ErrNotExist) {
+			at = next
+			continue
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		if !f.IsSymlink() {
+			if rest != "" && !f.IsDir() {
+				return "", nil, &NotDirError{next}
+			}
+			at = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", nil, fmt.Errorf("%s: too many symlinks, one after the other", name)
+		}
+		rest = joined(f.Entry.Link, rest)
+		if path.IsAbs(f.Entry.Link) {
+			at = ""
+		}
+	}
+	f, err = t.Lstat(at)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return at, nil, nil
+	}
+	return at, f, err
+}
+
+// A NotDirError says that there is something else where a directory would have
+// to be.
+type NotDirError struct{ Path string }
+
+func (e *NotDirError) Error() string { return "/" + e.Path + " is no directory in the image" }

@@ -44,9 +44,12 @@ func (o *Rewrite) time(t toc.Time) toc.Time {
 	return t
 }
 
-// Add is the end of the way: it takes an entry of a layer. contents write a part
-// of a file, nil where there is none.
-type Add func(e *toc.Entry, contents func(w io.Writer, off, n int64) error) error
+// WriteContents writes n bytes of a file from off on to w.
+type WriteContents = func(w io.Writer, off, n int64) error
+
+// Add is the end of the way: it takes an entry of a layer. contents may be nil
+// where there are none.
+type Add func(e *toc.Entry, contents WriteContents) error
 
 // Write gives the entries of items, in their order. Further names of a file are
 // hard links to the first.

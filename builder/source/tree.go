@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"mica/layerstore/toc"
@@ -61,3 +62,24 @@ func (f *File) IsSymlink() bool { return f.Entry.Type == toc.Symlink }
 
 // IsRegular reports whether it has contents.
 func (f *File) IsRegular() bool { return f.Entry.Type == toc.Regular }
+
+// ReadFile gives the contents of a file of at most limit bytes. Symlinks are
+// followed, inside of the tree.
+func ReadFile(ctx context.Context, t Tree, path string, limit int64) ([]byte, error) {
+	f, err := resolve(t, path)
+	if err != nil {
+		return nil, err
+	}
+	if !f.IsRegular() {
+		return nil, fmt.Errorf("%s: no regular file", path)
+	}
+	if f.Entry.Size > limit {
+		return nil, fmt.Errorf("%s: %d bytes long; more than %d are not read", path, f.Entry.Size, limit)
+	}
+	c, err := t.Open(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return io.ReadAll(io.NewSectionReader(c, 0, f.Entry.Size))
+}

@@ -89,7 +89,7 @@ func (c *imageCopier) from(ctx context.Context, s *images.Store, source string, 
 		if err != nil {
 			return nil, "", nil, err
 		}
-		from, err := registry.Dial(ctx, named, c.flags.registry.options())
+		from, err := registry.Dial(ctx, named, c.flags.registry.options(c.flags.registry.verify))
 		return from, refOf(named), func() error { return nil }, err
 	}
 	o := c.flags.transportOptions(s.Layers(), show)
@@ -204,7 +204,7 @@ func (c *imageCopier) toRegistry(ctx context.Context, name string, job images.Co
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	if job.To, err = registry.Dial(ctx, named, c.flags.registry.options()); err != nil {
+	if job.To, err = registry.Dial(ctx, named, c.flags.registry.options(c.flags.registry.verify)); err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	job.As = refOf(named)

@@ -44,7 +44,7 @@ a line of their own.`,
 	l.flags.addPlatform(cmd.Flags())
 	l.format.add(cmd.Flags())
 	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "print IDs alone")
-	cmd.Flags().BoolVarP(&l.all, "all", "a", false, "accepted for docker's sake: all images are listed")
+	cmd.Flags().BoolVarP(&l.all, "all", "a", false, "list the images that builds have come by, too")
 	cmd.Flags().BoolVar(&l.digests, "digests", false, "show the digests of the manifests too")
 	cmd.Flags().BoolVar(&l.asTree, "tree", false, "show which image is built on which, and what layers they share")
 	cmd.Flags().BoolVar(&l.whole, "no-trunc", false, "do not cut IDs")
@@ -109,6 +109,9 @@ func (l *imageLister) run(cmd *cobra.Command) error {
 	}
 	rows := []imageRow{}
 	for _, n := range named {
+		if n.Intermediate() && !l.all {
+			continue
+		}
 		if r := l.row(cmd, s, n); keep(r) {
 			rows = append(rows, r)
 		}

@@ -61,7 +61,7 @@ func (l *loginFlags) run(ctx context.Context, host string) error {
 	if err := l.ask(); err != nil {
 		return err
 	}
-	file, err := registry.Login(ctx, host, l.user, l.password, l.registry.options())
+	file, err := registry.Login(ctx, host, l.user, l.password, l.registry.options(l.registry.verify))
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ docker.io unless given, in all files that are looked into.`,
   mica logout --authfile auth.json localhost:5000`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			host := registryOf(args)
-			files, err := registry.Logout(cmd.Context(), host, flags.options())
+			files, err := registry.Logout(cmd.Context(), host, flags.options(true))
 			if err == nil && len(files) == 0 {
 				err = &notFoundError{"not logged in"}
 			}

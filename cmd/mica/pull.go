@@ -60,18 +60,17 @@ type puller struct {
 // registryFlags are those of commands that speak to registries.
 type registryFlags struct {
 	authFile, certDir string
-	added, verify     bool
+	verify            bool
 }
 
 func (f *registryFlags) add(flags *pflag.FlagSet) {
-	f.added = true
 	flags.StringVar(&f.authFile, "authfile", "", "look for credentials in `FILE` alone (default $REGISTRY_AUTH_FILE, else podman's and docker's files)")
 	flags.StringVar(&f.certDir, "cert-dir", "", "take certificates from `DIR` (default /etc/containers/certs.d/HOST and /etc/docker/certs.d/HOST)")
 	flags.BoolVar(&f.verify, "tls-verify", true, "refuse unknown certificates and plain HTTP")
 }
 
-func (f *registryFlags) options() registry.Options {
-	return registry.Options{Insecure: f.added && !f.verify, AuthFile: f.authFile, CertDir: f.certDir, UserAgent: "mica/" + version}
+func (f *registryFlags) options(verify bool) registry.Options {
+	return registry.Options{Insecure: !verify, AuthFile: f.authFile, CertDir: f.certDir, UserAgent: "mica/" + version}
 }
 
 func (p *puller) pull(ctx context.Context, arg string) error {
@@ -83,7 +82,7 @@ func (p *puller) pull(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
-	from, err := registry.Dial(ctx, named, p.flags.registry.options())
+	from, err := registry.Dial(ctx, named, p.flags.registry.options(p.flags.registry.verify))
 	if err != nil {
 		return err
 	}
@@ -171,7 +170,7 @@ func (f *imageFlags) named(ctx context.Context, s *images.Store, typed string, s
 	if bad != nil {
 		return found, err
 	}
-	from, failed := registry.Dial(ctx, named, f.registry.options())
+	from, failed := registry.Dial(ctx, named, f.registry.options(true))
 	if failed == nil {
 		_, failed = fetch(ctx, s, from, named, f.platform, false, show)
 	}

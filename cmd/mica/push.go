@@ -59,7 +59,7 @@ func (p *puller) push(ctx context.Context, image, to string) error {
 	if err != nil {
 		return err
 	}
-	target, err := registry.Dial(ctx, named, p.flags.registry.options())
+	target, err := registry.Dial(ctx, named, p.flags.registry.options(p.flags.registry.verify))
 	if err != nil {
 		return err
 	}

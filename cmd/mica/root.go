@@ -87,6 +87,7 @@ of one in the store, which is fetched from its registry if it is not there.`,
 			newLogout(std),
 		}},
 		{"Containers:", []*cobra.Command{
+			newBuild(std),
 			newRun(std),
 			newCreate(std),
 			newExec(std),

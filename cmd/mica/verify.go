@@ -18,7 +18,7 @@ import (
 func newVerify(std streams) *cobra.Command {
 	var f imageFlags
 	var format choice
-	var quick, repair bool
+	var quick bool
 	cmd := &cobra.Command{
 		Use:   "verify [flags] IMAGE",
 		Short: "Check an image against its digests, and tell which files damage loses",
@@ -29,23 +29,15 @@ it names the files of the image that cannot be read any more. That takes an
 index from before the damage; without one it tells what is wrong first.
 
 Indexes and trees in mica's own store are checked too, and made again if they
-are damaged. With --repair, blobs of an image of the store that are damaged or
-missing are fetched first, from the registry of its name, or of the name of
-another image that has them; each is printed with its digest. The exit status is 1 if anything is wrong with the image.`,
+are damaged. The exit status is 1 if anything is wrong with the image.`,
 		Example: `  mica verify debian.tar
   mica verify --quick oci:/srv/oci:web
-  mica verify --repair registry.example.org/web:1
   mica verify --format json app.tar | jq -r '.[].lost[].path'`,
 		ValidArgsFunction: f.completeImage,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			store, err := f.store()
 			if err != nil {
 				return err
-			}
-			if repair {
-				if err := f.repair(cmd.Context(), std, store, args[0], format.word == "text"); err != nil {
-					return &argError{args[0], storeError(store, err)}
-				}
 			}
 			show := f.show(std.err).called("verifying", "verified")
 			meta, err := f.resolve(cmd.Context(), store, args[0], show)
@@ -78,9 +70,7 @@ another image that has them; each is printed with its digest. The exit status is
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&quick, "quick", false, "check digests alone, decode nothing")
-	flags.BoolVar(&repair, "repair", false, "fetch what is damaged or missing of an image of the store")
 	addChoice(flags, &format, "format", "what to print", "text", "json")
-	f.registry.add(flags)
 	f.add(flags)
 	return cmd
 }

@@ -25,7 +25,6 @@ type Arrival struct {
 	Desc   ocispec.Descriptor
 	DiffID string // of a layer, which is indexed as it arrives; "" is not known
 	Layer  bool
-	Again  bool // even if it is there: that is damaged
 	Open   Opener
 	// Progress is as that of [layerstore.Spec].
 	Progress func(n int64)
@@ -44,7 +43,7 @@ func (s *Store) Add(ctx context.Context, a Arrival) error {
 	if err := a.Desc.Digest.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", string(a.Desc.Digest), err)
 	}
-	if !a.Again && s.Has(a.Desc) {
+	if s.Has(a.Desc) {
 		return nil
 	}
 	f, err := s.partial(ctx, a.Desc.Digest)
@@ -52,7 +51,7 @@ func (s *Store) Add(ctx context.Context, a Arrival) error {
 		return err
 	}
 	defer f.Close()
-	if !a.Again && s.Has(a.Desc) { // another has been waited for
+	if s.Has(a.Desc) { // another has been waited for
 		return os.Remove(f.Name())
 	}
 	st, err := f.Stat()
@@ -155,12 +154,6 @@ func (s *Store) keep(ctx context.Context, f *os.File, a Arrival) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if old, err := transport.OpenBlob(path, a.Desc.Digest); err == nil && a.Again {
-		err = errors.Join(s.layers.Disown(layerstore.Spec{Blob: old}), old.Close())
-		if err != nil {
-			return err
-		}
-	}
 	if err := renameSynced(f.Name(), path); err != nil || !a.Layer {
 		return err
 	}
@@ -174,17 +167,13 @@ func (s *Store) keep(ctx context.Context, f *os.File, a Arrival) error {
 
 // AddBytes has a small blob enter the store: a manifest or a config.
 func (s *Store) AddBytes(ctx context.Context, d ocispec.Descriptor, raw []byte) error {
-	return s.addBytes(ctx, d, raw, false)
-}
-
-func (s *Store) addBytes(ctx context.Context, d ocispec.Descriptor, raw []byte, again bool) error {
 	if err := d.Digest.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", string(d.Digest), err)
 	}
 	if got := d.Digest.Algorithm().FromBytes(raw); got != d.Digest || int64(len(raw)) != d.Size {
 		return &layerstore.DigestError{What: "digest", Want: d.Digest.String(), Got: got.String()}
 	}
-	if !again && s.Has(d) {
+	if s.Has(d) {
 		return nil
 	}
 	f, err := s.partial(ctx, d.Digest)
@@ -192,7 +181,7 @@ func (s *Store) addBytes(ctx context.Context, d ocispec.Descriptor, raw []byte, 
 		return err
 	}
 	defer f.Close()
-	if !again && s.Has(d) {
+	if s.Has(d) {
 		return os.Remove(f.Name())
 	}
 	if err := f.Truncate(0); err != nil {
@@ -201,7 +190,7 @@ func (s *Store) addBytes(ctx context.Context, d ocispec.Descriptor, raw []byte, 
 	if _, err := f.WriteAt(raw, 0); err != nil {
 		return err
 	}
-	return s.keep(ctx, f, Arrival{Desc: d, Again: again})
+	return s.keep(ctx, f, Arrival{Desc: d})
 }
 
 // A SpaceError says that a blob does not fit, before its first byte is written.

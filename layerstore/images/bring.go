@@ -163,3 +163,13 @@ func (s *Store) bringLayers(ctx context.Context, lease *Lease, img *transport.Im
 	}
 	return g.Wait()
 }
+
+// Take has the layers of an image that lies elsewhere enter the store, held by a
+// lease, and gives what a manifest says of them. All else is as with Bring.
+func (s *Store) Take(ctx context.Context, lease *Lease, img *transport.Image, progress func(i, n int, size int64) func(int64)) ([]ocispec.Descriptor, error) {
+	layers, err := describe(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	return layers, s.bringLayers(ctx, lease, img, layers, progress)
+}

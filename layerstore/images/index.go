@@ -22,6 +22,13 @@ type Named struct {
 	Desc ocispec.Descriptor
 }
 
+// intermediateKey is the annotation of rows of images that a build has come by.
+const intermediateKey = "mica.intermediate"
+
+// Intermediate reports whether it is the image after a step of a build, which was
+// never given a name.
+func (n Named) Intermediate() bool { return n.Desc.Annotations[intermediateKey] != "" }
+
 // maxIndex bounds the layout's index, in bytes: a hundred thousand names.
 const maxIndex = 64 << 20
 
@@ -105,6 +112,10 @@ func (s *Store) Tag(ctx context.Context, name string, d ocispec.Descriptor) erro
 		if name != "" {
 			drop(ix, func(have ocispec.Descriptor) bool { return nameOf(have) == name }, d.Digest)
 		}
+		// What a build has only come by is asked for now.
+		ix.Manifests = slices.DeleteFunc(ix.Manifests, func(have ocispec.Descriptor) bool {
+			return have.Digest == d.Digest && Named{Desc: have}.Intermediate()
+		})
 		for _, have := range ix.Manifests {
 			if have.Digest == d.Digest && (name == "" || nameOf(have) == name) {
 				return nil
@@ -115,6 +126,22 @@ func (s *Store) Tag(ctx context.Context, name string, d ocispec.Descriptor) erro
 			return have.Digest == d.Digest && nameOf(have) == ""
 		})
 		ix.Manifests = append(ix.Manifests, row(name, d))
+		return nil
+	})
+}
+
+// Remember adds rows without a name for images that a build has come by, where
+// there is none that leads to them.
+func (s *Store) Remember(ctx context.Context, all []ocispec.Descriptor) error {
+	return s.edit(ctx, func(ix *ocispec.Index) error {
+		for _, d := range all {
+			if slices.ContainsFunc(ix.Manifests, func(have ocispec.Descriptor) bool { return have.Digest == d.Digest }) {
+				continue
+			}
+			r := row("", d)
+			r.Annotations = map[string]string{intermediateKey: "true"}
+			ix.Manifests = append(ix.Manifests, r)
+		}
 		return nil
 	})
 }

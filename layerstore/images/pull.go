@@ -214,21 +214,15 @@ func (p *puller) fetchConfig(ctx context.Context, img pulled) ([]string, error) 
 			return nil, fmt.Errorf("config %s: %w", img.config.Digest, err)
 		}
 	}
-	return diffIDsOf(raw, len(img.layers)), nil
-}
-
-// diffIDsOf reads those of a config; nil is of an artifact, or of nothing that
-// could be mounted.
-func diffIDsOf(raw []byte, layers int) []string {
 	var config struct {
 		RootFS struct {
 			DiffIDs []string `json:"diff_ids"`
 		} `json:"rootfs"`
 	}
-	if json.Unmarshal(raw, &config) != nil || len(config.RootFS.DiffIDs) != layers || layers == 0 {
-		return nil
+	if json.Unmarshal(raw, &config) != nil || len(config.RootFS.DiffIDs) != len(img.layers) || len(img.layers) == 0 {
+		return nil, nil // an artifact; or nothing that could be mounted
 	}
-	return config.RootFS.DiffIDs
+	return config.RootFS.DiffIDs, nil
 }
 
 // room says before the first byte what would not fit.

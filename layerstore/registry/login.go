@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -25,10 +24,6 @@ func checkLogin(ctx context.Context, host string, cred auth.Credential, o Option
 		return err
 	}
 	resp, err := r.do(req)
-	var status *StatusError // of the server that gives tokens
-	if errors.As(err, &status) && (status.Status == http.StatusUnauthorized || status.Status == http.StatusForbidden) {
-		return wrongPassword(host)
-	}
 	if err != nil {
 		return err
 	}
@@ -37,11 +32,7 @@ func checkLogin(ctx context.Context, host string, cred auth.Credential, o Option
 	case http.StatusOK:
 		return nil
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return wrongPassword(host)
+		return fmt.Errorf("%s: user name or password is wrong", host)
 	}
 	return r.refused(ctx, resp, "login")
-}
-
-func wrongPassword(host string) error {
-	return fmt.Errorf("%s: user name or password is wrong", host)
 }

@@ -23,8 +23,8 @@ var may = map[string][]string{
 	"builder/source":       {"overlay", "layerstore/toc"},
 	"cmd/mica":             {"builder", "builder/commit", "builder/dockerfile", "builder/source", "container", "fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/change", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},
 	"container":            {"fs", "layerstore"},
-	"fs":                   {"overlay/writable", "overlay", "layerstore/blob"}, // of blob its error alone, which becomes an errno
-	"overlay/writable":     {"overlay", "overlay/ondisk", "layerstore/toc"},    // of toc the time alone
+	"fs":                   {"overlay/writable", "overlay", "layerstore/blob"},                    // of blob its error alone, which becomes an errno
+	"overlay/writable":     {"overlay", "overlay/ondisk", "layerstore/toc", "layerstore/scratch"}, // of toc the time alone
 	"overlay/dirs":         {"overlay/ondisk", "overlay"},
 	"overlay/ondisk":       {"overlay", "layerstore/toc"}, // of toc the time alone
 	"overlay/change":       {"overlay/dirs", "overlay/ondisk", "overlay/diff", "overlay/tarball", "overlay", "layerstore/toc"},

@@ -35,6 +35,14 @@ func (c *Cache[K]) Get(key K) *File[K] {
 	return c.getLocked(key)
 }
 
+// Has reports whether the file of a key is open.
+func (c *Cache[K]) Has(key K) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.files[key]
+	return ok
+}
+
 func (c *Cache[K]) getLocked(key K) *File[K] {
 	e, ok := c.files[key]
 	if !ok {

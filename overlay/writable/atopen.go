@@ -28,7 +28,7 @@ func (v *View) OpenFile(id overlay.NodeID, flags uint32, dropPrivileges bool) er
 	if err := v.raise(id, -1); err != nil {
 		return err
 	}
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	_, err := v.own(id, -1)
 	return err

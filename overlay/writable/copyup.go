@@ -130,7 +130,7 @@ type flight struct {
 // while other files are served. Whoever wants the same file waits. v.mu is not
 // held; own does the rest.
 func (v *View) raise(id overlay.NodeID, size int64) error {
-	v.mu.Lock()
+	v.lock()
 	n, err := v.known(id)
 	if n != nil || err != nil {
 		v.mu.Unlock()
@@ -155,7 +155,7 @@ func (v *View) raise(id overlay.NodeID, size int64) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.flights, id)
-	if err == nil && v.nodes[id] == nil {
+	if err == nil && v.node(id) == nil {
 		if _, err = v.settle(tmp, a); err == nil {
 			return nil
 		}

@@ -33,7 +33,7 @@ func (v *View) Mkdir(dir overlay.NodeID, name string, mode uint32, c Caller) (ov
 
 // create makes something with a new inode under a name that is free.
 func (v *View) create(dir overlay.NodeID, name string, c Caller, mk func(fd int, name string) error) (overlay.Attr, error) {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	d, covered, err := v.vacant(dir, name)
 	if c.Again && err == unix.EEXIST {
@@ -179,7 +179,7 @@ const aclDefault = "system.posix_acl_default"
 // Tmpfile makes a regular file without a name, as O_TMPFILE does, as if in a
 // directory.
 func (v *View) Tmpfile(dir overlay.NodeID, mode uint32, c Caller) (overlay.Attr, error) {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	d, err := v.own(dir, -1)
 	if err != nil {
@@ -221,7 +221,7 @@ func (v *View) Link(id, dir overlay.NodeID, name string, c Caller) (overlay.Attr
 	if err := v.raise(id, -1); err != nil {
 		return overlay.Attr{}, err
 	}
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	n, err := v.own(id, -1)
 	if err != nil {

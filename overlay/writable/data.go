@@ -15,7 +15,7 @@ import (
 // open gives a regular file of the upper; nil if only the lower has it. The
 // caller gives it back to v.fds.
 func (v *View) open(id overlay.NodeID) (*ondisk.File[*node], error) {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	n, err := v.known(id)
 	if n == nil || err != nil {
@@ -72,7 +72,7 @@ const smallRead = 64 << 10
 
 // Cached reports whether reading is quick; see [overlay.View.Cached].
 func (v *View) Cached(id overlay.NodeID, off int64, n int) bool {
-	v.mu.Lock()
+	v.lock()
 	up, err := v.known(id)
 	v.mu.Unlock()
 	if up != nil || err != nil {
@@ -83,7 +83,7 @@ func (v *View) Cached(id overlay.NodeID, off int64, n int) bool {
 
 // Lasting reports whether copying up a file before it is changed takes long.
 func (v *View) Lasting(id overlay.NodeID) bool {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	if n, err := v.known(id); n != nil || err != nil {
 		return false
@@ -94,10 +94,10 @@ func (v *View) Lasting(id overlay.NodeID) bool {
 
 // LastingName is Lasting of the file that has a name.
 func (v *View) LastingName(dir overlay.NodeID, name string) bool {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	a, err := v.lookup(dir, name)
-	return err == nil && v.nodes[a.ID] == nil && lasting(a)
+	return err == nil && v.node(a.ID) == nil && lasting(a)
 }
 
 func lasting(a overlay.Attr) bool {
@@ -106,7 +106,7 @@ func lasting(a overlay.Attr) bool {
 
 // Path gives where a directory is, or any node that the upper has.
 func (v *View) Path(id overlay.NodeID) (string, error) {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	var names []string
 	n, err := v.known(id)
@@ -186,7 +186,7 @@ func (v *View) seek(id overlay.NodeID, off int64, whence int, lower func(overlay
 
 // Sync has what a node is now reach the disk.
 func (v *View) Sync(id overlay.NodeID, dataOnly bool) error {
-	v.mu.Lock()
+	v.lock()
 	n, err := v.known(id)
 	var f *ondisk.File[*node]
 	if err == nil && n != nil && (n.isDir() || n.mode == unix.S_IFREG) {

@@ -136,7 +136,7 @@ func openAnyway(p place, flags int) (int, error) {
 
 // keep makes the node of a name in the upper known, or finds the one that is.
 func (v *View) keep(id overlay.NodeID, dir *node, name string, mode uint32) *node {
-	n := v.nodes[id]
+	n := v.node(id)
 	if n == nil {
 		n = &node{id: id, mode: mode & unix.S_IFMT}
 		v.add(n)
@@ -206,9 +206,9 @@ func (v *View) shrink() {
 // Forget says that the kernel has forgotten n of the times that it was told of
 // a node.
 func (v *View) Forget(id overlay.NodeID, lookups uint64) {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
-	n := v.nodes[id]
+	n := v.node(id)
 	if n == nil {
 		if v.told.sub(id, lookups) {
 			delete(v.gone, id)
@@ -225,13 +225,13 @@ func (v *View) Forget(id overlay.NodeID, lookups uint64) {
 
 // Told says that the kernel was told of a node once more.
 func (v *View) Told(id overlay.NodeID) {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	v.count(id)
 }
 
 func (v *View) count(id overlay.NodeID) {
-	if n := v.nodes[id]; n != nil {
+	if n := v.node(id); n != nil {
 		n.lookups++
 	} else if id&overlay.UpperNodes == 0 {
 		v.told.add(id)
@@ -249,7 +249,7 @@ func (v *View) add(n *node) {
 // known gives the node of a number that the upper may have: nil for one that
 // only the lower has.
 func (v *View) known(id overlay.NodeID) (*node, error) {
-	if n := v.nodes[id]; n != nil {
+	if n := v.node(id); n != nil {
 		return n, nil
 	}
 	if id&overlay.UpperNodes != 0 {

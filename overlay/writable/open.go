@@ -166,7 +166,7 @@ func (d *Dirs) setNote(attr, value string) error {
 // that the upper has, and what was deleted and is still open is there; else the
 // work directory is emptied. The files of d stay the caller's.
 func Open(lower overlay.Lower, d Dirs, takeover bool) (v *View, err error) {
-	v = &View{fds: ondisk.Cache[*node]{Most: maxDescriptors}, lower: lower, nodes: map[overlay.NodeID]*node{}, gone: map[overlay.NodeID]uint32{}, flights: map[overlay.NodeID]*flight{}, upper: -1, work: -1, orphans: -1, state: -1}
+	v = &View{fds: ondisk.Cache[*node]{Most: maxDescriptors}, lower: lower, nodes: map[overlay.NodeID]*node{}, gone: map[overlay.NodeID]uint32{}, flights: map[overlay.NodeID]*flight{}, restAt: busyNodes, upper: -1, work: -1, orphans: -1, state: -1}
 	defer func() {
 		if err != nil {
 			v.Close()
@@ -186,6 +186,7 @@ func Open(lower overlay.Lower, d Dirs, takeover bool) (v *View, err error) {
 			return nil, err
 		}
 	}
+	v.resting.dir = fdPath(v.work)
 	if v.orphans, err = madeDir(v.work, orphansName); err != nil {
 		return nil, err
 	}

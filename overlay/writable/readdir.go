@@ -25,7 +25,7 @@ func (v *View) ReadDirPlus(dir overlay.NodeID, cookie uint64, emit func(name str
 }
 
 func (v *View) readDir(dir overlay.NodeID, cookie uint64, told bool, emit func(string, overlay.Attr, uint64) bool) error {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	d, err := v.known(dir)
 	if err != nil {
@@ -75,7 +75,7 @@ func (r *dirReader) lowerEntry(name string, a overlay.Attr, next uint64) bool {
 			return true
 		}
 	}
-	if n := r.v.nodes[a.ID]; n != nil && !n.orphan {
+	if n := r.v.node(a.ID); n != nil && !n.orphan {
 		a, r.err = r.v.attr(a.ID)
 	} else {
 		a, r.err = r.v.lowerAttr(a)

@@ -11,14 +11,14 @@ import (
 
 // Unlink removes a name that is no directory's.
 func (v *View) Unlink(dir overlay.NodeID, name string, c Caller) error {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	return again(c, v.remove(dir, name, false))
 }
 
 // Rmdir removes an empty directory.
 func (v *View) Rmdir(dir overlay.NodeID, name string, c Caller) error {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	return again(c, v.remove(dir, name, true))
 }
@@ -32,7 +32,7 @@ func again(c Caller, err error) error {
 }
 
 func (v *View) remove(dir overlay.NodeID, name string, isDir bool) error {
-	a, err := v.lookup(dir, name)
+	n, a, err := v.find(dir, name)
 	if err != nil {
 		return err
 	}
@@ -52,8 +52,7 @@ func (v *View) remove(dir overlay.NodeID, name string, isDir bool) error {
 	if err != nil {
 		return err
 	}
-	n, err := v.removeName(d, name)
-	if err != nil {
+	if err := v.removeName(d, name, n); err != nil {
 		return err
 	}
 	if n == nil && !isDir {
@@ -71,22 +70,18 @@ func (v *View) lowerGone(id overlay.NodeID) {
 }
 
 // removeName takes a name away, with a whiteout where the lower has it. What
-// the upper had there is an orphan afterwards, and is returned.
-func (v *View) removeName(d *node, name string) (*node, error) {
-	n, _, err := v.upperChild(d, name)
-	if err == nil {
-		err = v.finished(n)
-	}
-	if err != nil {
-		return nil, err
+// the upper has there, nil for nothing, is an orphan afterwards.
+func (v *View) removeName(d *node, name string, n *node) error {
+	if err := v.finished(n); err != nil {
+		return err
 	}
 	covers, err := v.lowerHas(d, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p, err := v.in(d, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer p.done()
 	switch {
@@ -98,13 +93,13 @@ func (v *View) removeName(d *node, name string) (*node, error) {
 		err = unix.Renameat(p.fd, name, v.orphans, orphanName(n.id))
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	d.unlisted(name, covers)
 	if n != nil {
 		v.orphaned(n)
 	}
-	return n, nil
+	return nil
 }
 
 // lowerHas reports whether the lower has a name in the directory that d is

@@ -20,7 +20,7 @@ func (v *View) Rename(dir overlay.NodeID, name string, newDir overlay.NodeID, ne
 	if err := v.raiseNames(dir, name, newDir, newName, flags); err != nil {
 		return err
 	}
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	from, err := v.lookup(dir, name)
 	if c.Again && notExist(err) {
@@ -59,7 +59,7 @@ func (v *View) Rename(dir overlay.NodeID, name string, newDir overlay.NodeID, ne
 
 // raiseNames copies up what is long before the lock is taken.
 func (v *View) raiseNames(dir overlay.NodeID, name string, newDir overlay.NodeID, newName string, flags uint32) error {
-	v.mu.Lock()
+	v.lock()
 	from, err := v.lookup(dir, name)
 	var to overlay.Attr
 	if err == nil && flags&unix.RENAME_EXCHANGE != 0 {
@@ -139,9 +139,9 @@ func (v *View) rename(m *move, to overlay.Attr, exists bool) error {
 	if err := v.markFor(m.n, m.from, m.dst, m.to.name); err != nil {
 		return err
 	}
-	victim := v.nodes[to.ID]
-	if !exists {
-		victim = nil
+	var victim *node
+	if exists {
+		victim = v.node(to.ID)
 	}
 	giveBack := func() {}
 	if victim != nil {

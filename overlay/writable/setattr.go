@@ -33,7 +33,7 @@ func (v *View) SetAttr(id overlay.NodeID, c Change) (overlay.Attr, error) {
 	if err := v.raise(id, size); err != nil {
 		return overlay.Attr{}, err
 	}
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	n, err := v.own(id, size)
 	if err != nil {

@@ -65,6 +65,9 @@ func (v *View) findIn(ctx context.Context, d *node) error {
 		}
 		v.release(n)
 	}
+	if v.takenOver && len(v.nodes) >= v.restAt {
+		v.rest() // nobody has the view yet, and those that are held here are directories
+	}
 	return nil
 }
 
@@ -79,9 +82,8 @@ func (v *View) findOrphans() error {
 		if err != nil {
 			continue
 		}
-		if v.nodes[overlay.NodeID(id)] != nil {
-			// It has been found by another name.
-			if n := v.nodes[overlay.NodeID(id)]; !n.orphan {
+		if n := v.node(overlay.NodeID(id)); n != nil {
+			if !n.orphan { // it has been found by another name
 				v.removeOrphan(name, n.isDir())
 			}
 			continue

@@ -27,7 +27,7 @@ func (v *View) openToWrite(id overlay.NodeID) (*ondisk.File[*node], error) {
 	if err := v.raise(id, -1); err != nil {
 		return nil, err
 	}
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	n, err := v.own(id, -1)
 	if err != nil {

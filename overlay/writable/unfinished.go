@@ -62,7 +62,7 @@ func (v *View) finishCopies() error {
 		if err = v.finishCopy(tmp, id, mode); err == nil {
 			err = unix.Unlinkat(v.work, tmp, 0)
 		}
-		n := v.nodes[id]
+		n := v.node(id)
 		if n != nil {
 			n.unfinished = err != nil
 		} else if err != nil {

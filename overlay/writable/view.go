@@ -30,7 +30,9 @@ type View struct {
 	atOpen    bool   // see CopyAtOpen
 
 	mu        sync.Mutex
-	nodes     map[overlay.NodeID]*node  // of all that the upper has and that is known
+	nodes     map[overlay.NodeID]*node  // of all that the upper has and that is known, but for
+	resting   resting                   // these: see rest
+	restAt    int                       // how many nodes there are when others are to rest
 	peak      int                       // how many nodes there were at most, see shrink
 	told      lookups                   // of nodes that only the lower has
 	gone      map[overlay.NodeID]uint32 // of files that only the lower has: names deleted here
@@ -47,6 +49,7 @@ type View struct {
 // at the next Open.
 func (v *View) Close() error {
 	v.fds.Close()
+	v.resting.release()
 	for _, fd := range []int{v.state, v.orphans, v.work, v.upper} {
 		if fd >= 0 {
 			unix.Close(fd)
@@ -68,7 +71,7 @@ func (v *View) Lower() overlay.Lower { return v.lower }
 // Lookup finds a name in a directory. The kernel is told of what this and the
 // methods that make something give, until [View.Forget].
 func (v *View) Lookup(dir overlay.NodeID, name string) (overlay.Attr, error) {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	a, err := v.lookup(dir, name)
 	return v.tell(a, err)
@@ -83,21 +86,28 @@ func (v *View) tell(a overlay.Attr, err error) (overlay.Attr, error) {
 }
 
 func (v *View) lookup(dir overlay.NodeID, name string) (overlay.Attr, error) {
+	_, a, err := v.find(dir, name)
+	return a, err
+}
+
+// find is lookup, and gives the node if the name is in the upper; else n is nil.
+func (v *View) find(dir overlay.NodeID, name string) (n *node, a overlay.Attr, err error) {
 	d, err := v.known(dir)
 	if err != nil {
-		return overlay.Attr{}, err
+		return nil, a, err
 	}
 	if d == nil {
-		return v.lowerChild(dir, name)
+		a, err = v.lowerChild(dir, name)
+		return nil, a, err
 	}
-	n, a, err := v.upperChild(d, name)
-	if n != nil || err != nil {
-		return a, err
+	if n, a, err = v.upperChild(d, name); n != nil || err != nil {
+		return n, a, err
 	}
 	if d.lower == 0 {
-		return overlay.Attr{}, iofs.ErrNotExist
+		return nil, a, iofs.ErrNotExist
 	}
-	return v.lowerChild(d.lower, name)
+	a, err = v.lowerChild(d.lower, name)
+	return nil, a, err
 }
 
 // lowerChild finds a name that the upper says nothing of in a directory of the
@@ -107,7 +117,7 @@ func (v *View) lowerChild(dir overlay.NodeID, name string) (overlay.Attr, error)
 	if err != nil {
 		return a, err
 	}
-	if n := v.nodes[a.ID]; n != nil && !n.orphan {
+	if n := v.node(a.ID); n != nil && !n.orphan {
 		// A name that could not be linked when the others were copied up.
 		return v.attr(a.ID)
 	}
@@ -173,7 +183,7 @@ func (v *View) identify(d *node, p place, st *unix.Stat_t) (*node, error) {
 	}
 	var lower overlay.NodeID
 	var redirected bool
-	if n := v.nodes[id]; st.Mode&unix.S_IFMT == unix.S_IFDIR && (n == nil || !n.isDir()) {
+	if n := v.node(id); st.Mode&unix.S_IFMT == unix.S_IFDIR && (n == nil || !n.isDir()) {
 		if lower, redirected, err = v.mergedWith(d, p); err != nil {
 			return nil, err
 		}
@@ -183,7 +193,7 @@ func (v *View) identify(d *node, p place, st *unix.Stat_t) (*node, error) {
 			id = lower
 		}
 	}
-	if n := v.nodes[id]; n != nil && n.mode == st.Mode&unix.S_IFMT {
+	if n := v.node(id); n != nil && n.mode == st.Mode&unix.S_IFMT {
 		if n.orphan {
 			if err := v.adopt(n, d, p.name); err != nil {
 				return nil, err
@@ -234,7 +244,7 @@ func (v *View) mergedWith(parent *node, p place) (lower overlay.NodeID, redirect
 
 // Attr gives what stat(2) tells of a node.
 func (v *View) Attr(id overlay.NodeID) (overlay.Attr, error) {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	return v.attr(id)
 }
@@ -277,7 +287,7 @@ func (v *View) attrOf(n *node, st *unix.Stat_t) overlay.Attr {
 
 // Parent gives what ".." of a directory is.
 func (v *View) Parent(dir overlay.NodeID) (overlay.NodeID, error) {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	n, err := v.known(dir)
 	if err != nil {
@@ -294,7 +304,7 @@ func (v *View) Parent(dir overlay.NodeID) (overlay.NodeID, error) {
 
 // Readlink gives the target of a symlink.
 func (v *View) Readlink(id overlay.NodeID) (string, error) {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	n, p, err := v.placeOf(id)
 	if err != nil {

@@ -12,7 +12,7 @@ func (v *View) Xattr(id overlay.NodeID, name string) ([]byte, error) {
 	if path, ok := v.upperPath(id, name); ok {
 		return path, nil
 	}
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	n, p, err := v.placeOf(id)
 	if err != nil {
@@ -31,7 +31,7 @@ func (v *View) Xattr(id overlay.NodeID, name string) ([]byte, error) {
 
 // Xattrs lists the names of a node's attributes.
 func (v *View) Xattrs(id overlay.NodeID) ([]string, error) {
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	n, p, err := v.placeOf(id)
 	if err != nil {
@@ -102,7 +102,7 @@ func (v *View) changeXattr(id overlay.NodeID, change func(place) error) error {
 	if err := v.raise(id, -1); err != nil {
 		return err
 	}
-	v.mu.Lock()
+	v.lock()
 	defer v.mu.Unlock()
 	n, err := v.own(id, -1)
 	if err != nil {

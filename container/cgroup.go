@@ -3,11 +3,13 @@ package container
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -140,4 +142,40 @@ func counter(path, name string) int64 {
 func (g *Cgroups) frozen(cfg *Config) bool {
 	b, err := os.ReadFile(g.file(cfg, "freezer", "freezer.state", "cgroup.freeze"))
 	return err == nil && (bytes.HasPrefix(b, []byte("FR")) || bytes.HasPrefix(b, []byte("1")))
+}
+
+// unifiedRoot is where version 2 lies beside version 1; the runtime makes a group
+// there as well.
+const unifiedRoot = cgroupRoot + "/unified"
+
+// removeCgroups removes the groups of a container that does not run, which a
+// killed runtime leaves, and ends what is in them.
+func removeCgroups(cfg *Config) error {
+	g, err := FindCgroups()
+	if err != nil {
+		return nil // there can be none
+	}
+	roots := map[string]bool{unifiedRoot: true}
+	for _, root := range g.Controllers {
+		roots[root] = true
+	}
+	var failed error
+	for root := range roots {
+		dir := filepath.Join(root, cgroupPath(cfg.Host.CgroupParent, cfg.ID))
+		for end := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
+			err := os.Remove(dir)
+			if err == nil || os.IsNotExist(err) {
+				break
+			}
+			if time.Now().After(end) {
+				failed = errors.Join(failed, err)
+				break
+			}
+			pids, _ := processesBelow(dir) // gone meanwhile
+			for _, pid := range pids {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+	}
+	return failed
 }

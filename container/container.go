@@ -289,11 +289,14 @@ func (c *Container) settleInCharge(ctx context.Context) error {
 // tidy removes what is there of a container only while it runs.
 func (c *Container) tidy(ctx context.Context) error {
 	err := deleteRuntime(ctx, c.Config.Host.Runtime, c.Config.ID)
-	err = errors.Join(err, c.Unmount())
+	err = errors.Join(err, removeCgroups(&c.Config), c.Unmount())
 	for _, name := range []string{"attach", "bundle/pid"} {
 		if e := os.Remove(c.path(name)); e != nil && !os.IsNotExist(e) {
 			err = errors.Join(err, e)
 		}
+	}
+	if e := os.Remove(consolePath(c.Config.ID)); e != nil && !os.IsNotExist(e) {
+		err = errors.Join(err, e)
 	}
 	return err
 }

@@ -70,6 +70,9 @@ func (c *Container) Stop(ctx context.Context, sig unix.Signal, timeout *int) err
 	if err := c.change(func(st *State) { st.Stopped = true }); err != nil {
 		return err
 	}
+	if err := c.awaitInit(ctx); err != nil {
+		return err
+	}
 	init := c.State.Init
 	if init.Alive() {
 		if g, err := FindCgroups(); err == nil && g.frozen(&c.Config) {
@@ -95,6 +98,24 @@ func (c *Container) Stop(ctx context.Context, sig unix.Signal, timeout *int) err
 		}
 	}
 	return c.awaitEnd(ctx)
+}
+
+// awaitInit waits for the first process of a container that is about to start, so
+// that there is something to be stopped.
+func (c *Container) awaitInit(ctx context.Context) error {
+	for end := time.Now().Add(endingTime); !c.running() && c.State.Status != Exited && c.Supervised() && time.Now().Before(end); {
+		select {
+		case <-time.After(3 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := c.Reload(); os.IsNotExist(err) {
+			return nil // it could not be started, and was to be removed then
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // awaitEnd waits until it is on record that it has ended.

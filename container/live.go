@@ -210,7 +210,7 @@ func (s *supervisor) streams() (io *streams, err error) {
 		}
 	}()
 	if s.c.Config.Process.Tty {
-		path := filepath.Join(filepath.Dir(runtimeRoot()), "console-"+s.c.Config.ID[:12])
+		path := consolePath(s.c.Config.ID)
 		if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
 			return io, err
 		}
@@ -231,6 +231,12 @@ func (s *supervisor) streams() (io *streams, err error) {
 		}
 	}
 	return io, nil
+}
+
+// consolePath is where the runtime hands a container's terminal over: an address
+// has room for 108 bytes, which the store's directory may be longer than.
+func consolePath(id string) string {
+	return filepath.Join(filepath.Dir(runtimeRoot()), "console-"+id[:12])
 }
 
 // started has output read from now on. The container has its ends of the pipes.

@@ -115,7 +115,7 @@ func (w *logWriter) write(stream string, b []byte) {
 		}
 		w.buf = appendEntry(w.buf, stream, line, now)
 		line = line[:0]
-		if len(w.buf) > maxWrite {
+		if len(w.buf) > maxWrite || w.maxSize > 0 && int64(len(w.buf)) > w.maxSize/2 {
 			w.put()
 		}
 	}

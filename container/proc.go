@@ -49,6 +49,9 @@ func (p Proc) signal(sig unix.Signal) error {
 // open gives a pidfd, which can be read once the process has ended. ESRCH is
 // that it has.
 func (p Proc) open() (int, error) {
+	if p.Pid <= 0 {
+		return -1, unix.ESRCH // there is none yet, or any more
+	}
 	fd, err := unix.PidfdOpen(p.Pid, 0)
 	if err != nil {
 		return -1, err

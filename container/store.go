@@ -70,6 +70,10 @@ func (s *Store) Create(ctx context.Context, cfg *Config) (*Container, error) {
 	if cfg.Name != "" && !nameForm.MatchString(cfg.Name) {
 		return nil, &NameError{Name: cfg.Name, reason: "letters, digits and _ . - after a letter or digit, two at least"}
 	}
+	if os.Geteuid() != 0 {
+		return nil, &RuntimeError{Status: 125, Text: "containers need root: an ordinary user's would have to be in a user namespace, which mica does not make yet",
+			hint: "sudo; images can be mounted and looked into without"}
+	}
 	id := make([]byte, 32)
 	if _, err := rand.Read(id); err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ test:
 	@.ci/need 'mounting as an ordinary user' fuse3
 	@.ci/need 'images by other hands, and what they unpack to' umoci skopeo busybox-static attr acl
 	@.ci/need 'images by other builders' buildah podman runc
+	@.ci/need 'running containers' runc busybox-static procps tar
 	@.ci/need 'a registry to pull from' docker-registry
 	@.ci/need 'streams by other compressors' zstd pigz isal
 	@.ci/need 'small file systems that run full' e2fsprogs mount
@@ -68,6 +69,8 @@ soak:
 	MICA_TEST_HISTORIES=2000 go test -count=1 -timeout 2h -run TestHistories ./e2e
 	go test -count=10 -timeout 2h ./e2e
 	MICA_TEST_KILLS=1000 go test -count=1 -run "TestKills|TestTakeover" -v ./e2e
+	MICA_TEST_KILLS=300 go test -count=1 -timeout 2h -run TestContainerKills -v ./e2e
+	MICA_TEST_CYCLES=200 go test -count=1 -timeout 1h -run TestContainerCycles -v ./e2e
 	MICA_TEST_MODEL_TIME=10m go test -count=1 -timeout 2h -run 'TestModel$$' -v ./e2e
 	MICA_TEST_CRASHES=300 go test -count=1 -timeout 2h -run TestCrashes -v ./e2e
 	MICA_TEST_POWERCUTS=100 go test -count=1 -timeout 1h -run TestPowerCut -v ./e2e

@@ -79,6 +79,18 @@ func (c *Container) mounts(s *specs.Spec, groups *Cgroups) error {
 	return nil
 }
 
+// Mountpoints are the paths that something is mounted at in a container.
+func (c *Container) Mountpoints() []string {
+	all := []string{"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/shm", "/dev/console", initPath}
+	for _, m := range defaultMounts() {
+		all = append(all, m.Destination)
+	}
+	for _, m := range c.Config.Mounts {
+		all = append(all, m.Destination)
+	}
+	return all
+}
+
 func bind(source, dest, access string) specs.Mount {
 	return specs.Mount{Destination: dest, Type: "bind", Source: source, Options: []string{"rbind", "rprivate", access}}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"mica/container"
 	"mica/overlay/change"
 	"mica/overlay/writable"
 )
@@ -22,6 +23,8 @@ import (
 type changedFlags struct {
 	imageFlags
 	image string // below the upper, in place of the one that it tells of
+
+	container *container.Container // whose upper it is, if it is one's
 }
 
 func (f *changedFlags) addImage(flags *pflag.FlagSet) {
@@ -41,12 +44,12 @@ func (c *changed) Close() error {
 }
 
 // errNoChanges says that an operand holds no changes to an image.
-var errNoChanges = errors.New("neither a mount that takes changes, nor an upper directory, nor a name of --keep")
+var errNoChanges = errors.New("neither a mount that takes changes, nor an upper directory, nor a container, nor a name of --keep")
 
 // openChanged opens what an operand means: a writable mount, an upper directory,
 // or the name of one that is kept in the store.
 func (f *changedFlags) openChanged(ctx context.Context, std streams, arg string) (c *changed, err error) {
-	upper, err := f.upperOf(arg)
+	upper, err := f.upperOf(ctx, arg)
 	if err != nil {
 		return nil, &argError{arg, err}
 	}
@@ -74,9 +77,18 @@ func (f *changedFlags) openChanged(ctx context.Context, std streams, arg string)
 }
 
 // upperOf opens the upper directory that an operand means.
-func (f *changedFlags) upperOf(arg string) (*os.File, error) {
+func (f *changedFlags) upperOf(ctx context.Context, arg string) (*os.File, error) {
 	path := arg
 	st, err := os.Stat(arg)
+	if err != nil {
+		c, err := (&containerFlags{images: f.imageFlags}).maybe(ctx, arg, false)
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			return f.upperOfContainer(c)
+		}
+	}
 	switch {
 	case err == nil && !st.IsDir():
 		return nil, errNoChanges
@@ -99,6 +111,18 @@ func (f *changedFlags) upperOf(arg string) (*os.File, error) {
 		}
 	}
 	return os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+}
+
+// upperOfContainer opens that of a container, which need not have run yet.
+func (f *changedFlags) upperOfContainer(c *container.Container) (*os.File, error) {
+	f.container = c
+	if f.image == "" {
+		f.image = c.Config.Image.Source
+	}
+	if c.IsRunning() {
+		flushMount(c.Root())
+	}
+	return os.OpenFile(c.Upper(), os.O_RDONLY|unix.O_DIRECTORY, 0)
 }
 
 // flushMount has the kernel write what it keeps of a writable mount to the upper.

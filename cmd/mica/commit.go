@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"mica/builder/commit"
+	"mica/container"
 	"mica/layerstore"
 	"mica/layerstore/blob"
 	"mica/layerstore/images"
@@ -26,8 +30,9 @@ func newCommit(std streams) *cobra.Command {
 		Short: "Make an image of what a mount has changed",
 		Long: `Commit makes an image of the one that DIR was made over, with what is changed
 there as one more layer, and names it IMAGE. DIR is as with mica diff: a writable
-mount, an upper directory, a name that was given to mount --keep. Standard output
-is the ID of the image.
+mount, an upper directory, a container, a name that was given to mount --keep.
+Of a container, which stands still meanwhile, command, environment, user and
+directory are taken over as well. Standard output is the ID of the image.
 
 With SOURCE_DATE_EPOCH in the environment, a number of seconds, that is when the
 image was made, and no file is younger: the same change gives the same image,
@@ -135,12 +140,53 @@ func (c *committer) run(ctx context.Context, arg, name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, changed.Close()) }()
+	if box := c.container; box != nil {
+		if box.IsRunning() && !box.Paused() {
+			if err := box.Pause(ctx); err != nil {
+				return &argError{arg, err}
+			}
+			defer func() { err = errors.Join(err, box.Unpause(context.WithoutCancel(ctx))) }()
+			flushMount(box.Root())
+		}
+		o.Instructions = append(containerInstructions(&box.Config.Process), o.Instructions...)
+	}
 	r, err := c.commit(ctx, changed, o)
 	if err != nil {
 		return &argError{arg, err}
 	}
 	_, err = fmt.Fprintln(c.std.out, r.Config.Digest)
 	return err
+}
+
+// containerInstructions are those of a Dockerfile that make an image run what a
+// container does.
+func containerInstructions(p *container.Process) (list []string) {
+	words := func(name string, args []string) {
+		b, err := json.Marshal(args)
+		if err == nil && args != nil { // strings marshal always
+			list = append(list, name+" "+string(b))
+		}
+	}
+	words("ENTRYPOINT", p.Entrypoint)
+	words("CMD", p.Cmd)
+	quote := func(s string) string {
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`).Replace(s) + `"`
+	}
+	for _, kv := range p.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		if !strings.Contains(value, "\n") { // which a Dockerfile has no way to say
+			list = append(list, "ENV "+name+"="+quote(value))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
+		list = append(list, "LABEL "+quote(key)+"="+quote(p.Labels[key]))
+	}
+	for _, one := range [][2]string{{"WORKDIR", p.WorkingDir}, {"USER", p.User}, {"STOPSIGNAL", p.StopSignal}} {
+		if one[1] != "" {
+			list = append(list, one[0]+" "+one[1])
+		}
+	}
+	return list
 }
 
 // options gives those of a commit under a name, "" being none.

@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
+	"mica/container"
 	"mica/overlay/change"
 	"mica/overlay/diff"
 )
@@ -32,8 +34,23 @@ func (f *diffFlags) runChanged(cmd *cobra.Command, std streams, arg string) (err
 	if err != nil {
 		return &argError{arg, err}
 	}
+	if f.container != nil {
+		changes = slices.DeleteFunc(changes, func(c diff.Change) bool { return mountpointOf(f.container, &c) })
+	}
 	p := &diffPrinter{diffFlags: f, from: c.From(), to: c.To(), modified: 'C'}
 	return p.printAll(cmd.Context(), std, changes)
+}
+
+// mountpointOf reports whether a change is no more than a place that was made for
+// what is mounted into a container.
+func mountpointOf(c *container.Container, ch *diff.Change) bool {
+	at := "/" + strings.Trim(ch.Path, "/")
+	if ch.From != nil || ch.To == nil || ch.To.Mode&unix.S_IFMT == unix.S_IFREG && ch.To.Size > 0 {
+		return false
+	}
+	return slices.ContainsFunc(c.Mountpoints(), func(m string) bool {
+		return at == m || strings.HasPrefix(m, at+"/")
+	})
 }
 
 // listChanges gives all changes but those that are to be ignored, by their paths.

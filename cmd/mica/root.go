@@ -105,6 +105,7 @@ of one in the store, which is fetched from its registry if it is not there.`,
 			newRm(std),
 			newRename(std),
 			newUpdate(std),
+			newExplain(std),
 		}},
 		{"About mica:", []*cobra.Command{
 			newDemo(std),

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -197,6 +198,7 @@ func layerFromDir(root string) (layer, error) {
 		}
 		h.Name, h.Format = rel, tar.FormatPAX
 		h.Uname, h.Gname = "", ""
+		h.AccessTime, h.ChangeTime = time.Time{}, time.Time{} // reading the file changes the one
 		if info.IsDir() {
 			h.Name += "/"
 		}

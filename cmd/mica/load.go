@@ -217,11 +217,13 @@ func baseName(ref string) string {
 	if strings.HasPrefix(ref, spoolPath) {
 		return "" // which names nothing
 	}
-	_, path, ok := strings.Cut(ref, ":")
-	if !ok || strings.Contains(ref[:len(ref)-len(path)-1], "/") {
-		path = ref
+	for _, scheme := range transport.Schemes {
+		if path, ok := strings.CutPrefix(ref, scheme+":"); ok {
+			ref = path
+			break
+		}
 	}
-	base, _, _ := strings.Cut(filepath.Base(path), ":")
+	base, _, _ := strings.Cut(filepath.Base(ref), ":")
 	base, _, _ = strings.Cut(base, "@")
 	base, _, _ = strings.Cut(base, ".")
 	return strings.ToLower(base)

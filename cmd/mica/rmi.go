@@ -161,14 +161,23 @@ func (e *usedError) Hint() string {
 
 // refuseUsed refuses what a mount has open, and what a container was made of.
 func (r *remover) refuseUsed(ctx context.Context, s *images.Store, d digest.Digest) error {
+	used, err := r.usersOf(ctx, s, d)
+	if err == nil && len(used.dirs)+len(used.containers) > 0 {
+		return used
+	}
+	return err
+}
+
+// usersOf gives what uses an image: mounts, and containers with theirs.
+func (r *remover) usersOf(ctx context.Context, s *images.Store, d digest.Digest) (*usedError, error) {
 	mounts, err := r.flags.mounts()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	digests := manifestsOf(s, d)
 	used := &usedError{}
 	if used.containers, err = r.containersOf(ctx, s, d); err != nil {
-		return err
+		return nil, err
 	}
 	own := filepath.Join(s.Layers().Root(), "containers")
 	for _, m := range mounts {
@@ -176,10 +185,7 @@ func (r *remover) refuseUsed(ctx context.Context, s *images.Store, d digest.Dige
 			used.dirs = append(used.dirs, m.Dir)
 		}
 	}
-	if len(used.dirs)+len(used.containers) > 0 {
-		return used
-	}
-	return nil
+	return used, nil
 }
 
 // manifestsOf gives a manifest, or an index and its manifests: what is mounted of

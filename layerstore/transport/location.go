@@ -31,7 +31,8 @@ type selector struct {
 	number int           // 1 + the number counted from 0 in the order of the file
 }
 
-var schemes = []string{"oci", "oci-archive", "docker-archive", "dir", "rootfs"}
+// Schemes are the words that say, before a colon, in what form an image is.
+var Schemes = []string{"oci", "oci-archive", "docker-archive", "dir", "rootfs"}
 
 // remoteSchemes are known from other tools, and name what is not on this machine.
 var remoteSchemes = []string{"docker://", "registry:", "containers-storage:", "docker-daemon:"}
@@ -46,7 +47,7 @@ func locate(ref string) (location, error) {
 			return at, &RemoteError{ref}
 		}
 	}
-	for _, scheme := range schemes {
+	for _, scheme := range Schemes {
 		if after, ok := strings.CutPrefix(ref, scheme+":"); ok {
 			at.scheme, rest = scheme, after
 			break

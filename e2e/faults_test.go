@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // A fault spoils the answer to a request: number is counted from 0 among those
@@ -378,4 +380,75 @@ func fileSize(path string) (int64, error) {
 		return 0, err
 	}
 	return st.Size(), nil
+}
+
+// TestPushGoesOn: an upload that breaks off is begun anew, as docker-registry
+// drops it; a registry need not take parts.
+func TestPushGoesOn(t *testing.T) {
+	r := newRegistry(t, "")
+	big := image{layerOf(file("etc/noise", random(1, 3<<20)), file("big", random(3, 6<<20)))}
+	want := r.push("e2e/big:1", big)
+	h := newHost(t)
+	h.mica("pull", r.addr+"/e2e/big:1")
+	for _, tt := range []struct {
+		about string
+		fault fault
+	}{
+		{"half of it kept", first(1, func(w http.ResponseWriter, req *http.Request, _ int, next http.Handler) {
+			keepHalf(req, next)
+			panic(http.ErrAbortHandler)
+		})},
+		{"half of it kept, each of three times", first(3, func(w http.ResponseWriter, req *http.Request, _ int, next http.Handler) {
+			keepHalf(req, next)
+			panic(http.ErrAbortHandler)
+		})},
+		{"502 after a half", first(1, func(w http.ResponseWriter, req *http.Request, _ int, next http.Handler) {
+			keepHalf(req, next)
+			io.Copy(io.Discard, req.Body)
+			w.WriteHeader(http.StatusBadGateway)
+		})},
+		{"nothing kept", first(1, func(http.ResponseWriter, *http.Request, int, http.Handler) { panic(http.ErrAbortHandler) })},
+		{"it takes no parts", func(w http.ResponseWriter, req *http.Request, _ int, next http.Handler) {
+			if req.Method == http.MethodPatch {
+				w.WriteHeader(http.StatusMethodNotAllowed)
+				return
+			}
+			next.ServeHTTP(w, req)
+		}},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			far := newRegistry(t, "")
+			f := newFaulty(t, far)
+			f.spoil("/blobs/uploads/", onlyPatch(tt.fault))
+			h.mica("push", r.addr+"/e2e/big:1", f.addr()+"/e2e/big:1")
+			run(t, h.dir, "skopeo", "copy", "-q", "--src-tls-verify=false", "docker://"+far.addr+"/e2e/big:1", "oci:back:x")
+			if got := digest.FromString(run(t, h.dir, "skopeo", "inspect", "--raw", "oci:back:x")); got != want {
+				t.Errorf("skopeo pulls %s, pushed %s", got, want)
+			}
+		})
+	}
+}
+
+// keepHalf has a registry get the first half of what comes.
+func keepHalf(req *http.Request, next http.Handler) {
+	half := req.ContentLength / 2
+	part := req.Clone(context.Background())
+	part.Body, part.ContentLength = io.NopCloser(io.LimitReader(req.Body, half)), half
+	from, _, _ := strings.Cut(req.Header.Get("Content-Range"), "-")
+	n, err := strconv.ParseInt(from, 10, 64)
+	must(err)
+	part.Header.Set("Content-Range", strconv.FormatInt(n, 10)+"-"+strconv.FormatInt(n+half-1, 10))
+	next.ServeHTTP(httptest.NewRecorder(), part)
+}
+
+// onlyPatch counts and spoils the requests that send a part.
+func onlyPatch(with fault) fault {
+	var number atomic.Int64
+	return func(w http.ResponseWriter, req *http.Request, _ int, next http.Handler) {
+		if req.Method != http.MethodPatch {
+			next.ServeHTTP(w, req)
+			return
+		}
+		with(w, req, int(number.Add(1))-1, next)
+	}
 }

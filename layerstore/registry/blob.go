@@ -117,10 +117,8 @@ func (b *blobReader) again(broken error) error {
 		if b.fails++; b.fails > maxFails {
 			return &NetworkError{b.repo.host, fmt.Errorf("blob %s breaks off at %d of %d bytes: %w", b.desc.Digest, b.off, b.desc.Size, broken)}
 		}
-		select {
-		case <-time.After(time.Duration(b.fails) * 200 * time.Millisecond):
-		case <-b.ctx.Done():
-			return context.Cause(b.ctx)
+		if err := wait(b.ctx, b.fails); err != nil {
+			return err
 		}
 		err := b.open()
 		if err == nil {

@@ -92,7 +92,7 @@ func (r *Repository) connect(ctx context.Context, find auth.CredentialFunc, p pl
 		return err
 	}
 	r.client = &auth.Client{
-		Client:     &http.Client{Transport: &retry.Transport{Base: transport, Policy: retryPolicy}, CheckRedirect: redirect},
+		Client:     &http.Client{Transport: &again{retry.Transport{Base: transport, Policy: retryPolicy}}, CheckRedirect: redirect},
 		Cache:      auth.NewCache(),
 		Credential: find,
 	}
@@ -125,6 +125,17 @@ var retryPolicy = func() retry.Policy {
 	}
 }
 
+// again sends requests again, but not parts of uploads: who sends those asks
+// first how far they have come.
+type again struct{ retry.Transport }
+
+func (a *again) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodPatch {
+		return a.Base.RoundTrip(req)
+	}
+	return a.Transport.RoundTrip(req)
+}
+
 // stalled is how long a registry may be silent.
 const stalled = 30 * time.Second
 
@@ -143,9 +154,10 @@ func newTransport(host string, p place, o Options) (*http.Transport, error) {
 			return nil, err
 		}
 	}
+	d := &dialer{Dialer: net.Dialer{Timeout: stalled, KeepAlive: stalled}, host: host}
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: stalled, KeepAlive: stalled}).DialContext,
+		Proxy:                 d.proxy,
+		DialContext:           d.dial,
 		TLSClientConfig:       config,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   stalled,
@@ -174,44 +186,31 @@ func probe(ctx context.Context, transport *http.Transport, host string) (string,
 	return "", err
 }
 
-func isLoopback(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = hostport
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
-}
-
 // maxRedirects is how often a request may be sent elsewhere.
 const maxRedirects = 8
 
-// redirect follows to where blobs lie, without credentials. A registry has no
-// business with what only this machine reaches, or with less than it speaks itself.
+// redirect follows to where blobs lie, without credentials.
 func redirect(req *http.Request, via []*http.Request) error {
 	first := via[0].URL
-	switch {
-	case len(via) > maxRedirects:
+	if len(via) > maxRedirects {
 		return fmt.Errorf("more than %d redirects", maxRedirects)
-	case req.URL.Scheme != "https" && req.URL.Scheme != "http":
-		return fmt.Errorf("a redirect by %s", req.URL.Scheme)
-	case first.Scheme == "https" && req.URL.Scheme != "https":
-		return fmt.Errorf("a redirect from https to %s://%s", req.URL.Scheme, req.URL.Host)
-	case !isLoopback(first.Host) && inner(req.URL):
-		return fmt.Errorf("a redirect to this machine, %s", req.URL.Host)
 	}
 	if req.URL.Host != first.Host {
 		req.Header.Del("Authorization")
 	}
-	return nil
+	return mayFollow(first, req.URL)
 }
 
-// inner says that an address is of this machine, or of the link that clouds
-// give secrets on.
-func inner(u *url.URL) bool {
-	ip, err := netip.ParseAddr(u.Hostname())
-	return isLoopback(u.Host) || err == nil && (ip.IsLinkLocalUnicast() || ip.IsUnspecified())
+// mayFollow says what is wrong with being sent elsewhere. A registry has no
+// business with what only this machine reaches, or with less than it speaks itself.
+func mayFollow(first, to *url.URL) error {
+	switch {
+	case to.Scheme != "https" && to.Scheme != "http":
+		return fmt.Errorf("a redirect by %s", to.Scheme)
+	case first.Scheme == "https" && to.Scheme != "https":
+		return fmt.Errorf("a redirect from https to %s://%s", to.Scheme, to.Host)
+	case !isLoopback(first.Host) && inner(to):
+		return fmt.Errorf("a redirect to this machine, %s", to.Host)
+	}
+	return nil
 }

@@ -43,6 +43,9 @@ func main() {
 	if applet := applets[name]; applet != nil {
 		os.Exit(applet(os.Args[1:], std))
 	}
+	if name == insideName {
+		os.Exit(runInside(os.Args[1:], std))
+	}
 	ctx := untilSignal()
 	if isMountHelper(name) {
 		os.Exit(runMountHelper(ctx, os.Args[1:], std))

@@ -23,6 +23,12 @@ const (
 // has the directory alone.
 func (d *Dirs) SetImage(ref string) error { return d.setNote(imageXattr, ref) }
 
+// Marks gives those that a view writes in the upper.
+func (d *Dirs) Marks() (ondisk.Marks, error) {
+	kind, err := probeKind(int(d.Upper.Fd()))
+	return kind.Marks, err
+}
+
 // Notes are what an upper directory says of itself; "" is nothing.
 type Notes struct {
 	Image string // see [Dirs.SetImage]

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -133,6 +134,14 @@ func flipped(at int) func(http.Header, []byte) []byte {
 	}
 }
 
+// reset closes the connection without an answer, so that the other side is told.
+func reset(w http.ResponseWriter, _ *http.Request, _ int, _ http.Handler) {
+	c, _, err := w.(http.Hijacker).Hijack()
+	must(err)
+	c.(*net.TCPConn).SetLinger(0)
+	c.Close()
+}
+
 // noRanges answers a range with all there is.
 func noRanges(w http.ResponseWriter, r *http.Request, number int, next http.Handler) {
 	if number == 0 {
@@ -238,6 +247,66 @@ func TestFaults(t *testing.T) {
 			h.Del("Content-Length")
 			return bytes.Repeat([]byte(" "), 5<<20)
 		}), "longer than"},
+		{"reset before an answer", "/blobs/", first(2, reset), ""},
+		{"the manifest reset", "/manifests/", first(1, reset), ""},
+		{"reset for ever", "/manifests/", reset, "cannot reach"},
+		{"408 once", "/blobs/", first(1, answer(http.StatusRequestTimeout)), ""},
+		{"429 until a date", "/manifests/", first(1, func(w http.ResponseWriter, r *http.Request, _ int, next http.Handler) {
+			answer(http.StatusTooManyRequests, "Retry-After", time.Now().UTC().Add(time.Second).Format(http.TimeFormat))(w, r, 0, next)
+		}), ""},
+		{"504 of the rest", "/blobs/", afterCut(first(3, answer(http.StatusGatewayTimeout))), ""},
+		{"204", "/blobs/", answer(http.StatusNoContent), "204"},
+		{"304", "/blobs/", answer(http.StatusNotModified), "304"},
+		{"206 for all of it", "/blobs/", func(w http.ResponseWriter, r *http.Request, number int, next http.Handler) {
+			if r.Header.Get("Range") == "" {
+				r.Header.Set("Range", "bytes=0-")
+			}
+			next.ServeHTTP(w, r)
+		}, ""},
+		{"206 that does not say of what", "/blobs/", afterCut(changed(func(h http.Header, b []byte) []byte { h.Del("Content-Range"); return b })), ""},
+		{"a part of the range", "/blobs/", afterCut(func(w http.ResponseWriter, r *http.Request, _ int, next http.Handler) {
+			from, _, _ := strings.Cut(strings.TrimPrefix(r.Header.Get("Range"), "bytes="), "-")
+			n, err := strconv.Atoi(from)
+			must(err)
+			r.Header.Set("Range", "bytes="+from+"-"+strconv.Itoa(n+1<<20))
+			next.ServeHTTP(w, r)
+		}), ""},
+		{"of no length, and cut", "/blobs/", first(2, func(w http.ResponseWriter, r *http.Request, _ int, next http.Handler) {
+			rec := httptest.NewRecorder()
+			next.ServeHTTP(rec, r)
+			w.Write(rec.Body.Bytes()[:rec.Body.Len()/2])
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}), ""},
+		{"of no length, and short", "/blobs/", first(1, func(w http.ResponseWriter, r *http.Request, _ int, next http.Handler) {
+			rec := httptest.NewRecorder()
+			next.ServeHTTP(rec, r)
+			w.Write(rec.Body.Bytes()[:rec.Body.Len()/2])
+			w.(http.Flusher).Flush()
+		}), ""},
+		{"said to be gzip", "/blobs/", changed(func(h http.Header, b []byte) []byte { h.Set("Content-Encoding", "gzip"); return b }), ""},
+		{"redirected three times", "/blobs/", func(w http.ResponseWriter, r *http.Request, _ int, next http.Handler) {
+			n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+			if n == 3 {
+				next.ServeHTTP(w, r)
+				return
+			}
+			http.Redirect(w, r, r.URL.Path+"?n="+strconv.Itoa(n+1), http.StatusFound)
+		}, ""},
+		{"redirected to nowhere", "/blobs/", answer(http.StatusTemporaryRedirect), "307"},
+		{"redirected to a closed port", "/blobs/", answer(http.StatusTemporaryRedirect, "Location", "http://127.0.0.1:1/x"), "cannot reach"},
+		{"another digest in the head", "/manifests/", changed(func(h http.Header, b []byte) []byte {
+			h.Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
+			return b
+		}), "arrived as"},
+		{"another type in the head", "/manifests/", changed(func(h http.Header, b []byte) []byte { h.Set("Content-Type", "text/plain"); return b }), ""},
+		{"an empty manifest", "/manifests/", changed(func(h http.Header, _ []byte) []byte {
+			h.Del("Docker-Content-Digest")
+			h.Set("Content-Length", "0")
+			return nil
+		}), "not right as JSON"},
+		{"a challenge of no known kind", "/v2/", answer(http.StatusUnauthorized, "WWW-Authenticate", `Negotiate abc`), "not authorised"},
+		{"a challenge to a file", "/v2/", answer(http.StatusUnauthorized, "WWW-Authenticate", `Bearer realm="file:///etc/passwd",service="x"`), "realm"},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,9 +17,10 @@ import (
 )
 
 // TestRacingProcesses has sixteen processes at a time pull, load, tag, remove,
-// prune, save and read the same images in one store; some are killed. Nothing
+// prune, save, mount and read the same images in one store; some are killed. Nothing
 // that is named may be missing afterwards, and what is not named goes.
 func TestRacingProcesses(t *testing.T) {
+	needFUSE(t)
 	r, h := newRegistry(t, ""), newHost(t)
 	names := make([]string, 3)
 	shared := layerOf(file("shared", random(7, 300000)))
@@ -50,12 +52,19 @@ func TestRacingProcesses(t *testing.T) {
 					{"load", "-q", "-i", archive}, {"tag", name, fmt.Sprintf("e2e/tag:%d", rng.IntN(4))},
 					{"rmi", name}, {"rmi", "-f", fmt.Sprintf("e2e/tag:%d", rng.IntN(4))}, {"prune"}, {"images"},
 					{"cat", "--pull=always", name, "/own"}, {"save", "-o", filepath.Join(h.dir, fmt.Sprintf("out%d.tar", who)), name},
-				}[rng.IntN(11)]
+					{"mount", "--mkdir", name, filepath.Join(h.dir, fmt.Sprint("mnt", who))},
+				}[rng.IntN(12)]
 				raced(t, h.command(args...), rng)
+				if args[0] == "mount" {
+					racedMount(t, h, args[3], rng)
+				}
 			}
 		})
 	}
 	all.Wait()
+	for _, m := range mountsOf(h) {
+		h.umount(m)
+	}
 	h.wantBlobs()
 	for line := range strings.Lines(h.mica("images", "--no-trunc", "-n", "--format", "table")) {
 		if f := strings.Fields(line); f[0] != "<none>" {
@@ -72,6 +81,32 @@ func TestRacingProcesses(t *testing.T) {
 	if got := h.mica("cat", names[1], "/own"); digest.FromString(got) != digest.FromString(random(1, 200000)) {
 		t.Error("afterwards: /own is not what it was")
 	}
+}
+
+// racedMount reads what has been mounted, if it has, and unmounts it. A mount
+// has its files open, so that nothing that others do is seen in it.
+func racedMount(t *testing.T, h *host, dir string, rng *rand.Rand) {
+	if !slices.Contains(mountsOf(h), dir) {
+		return
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "shared"))
+	if err != nil || string(b) != random(7, 300000) {
+		t.Errorf("%s: %d bytes, %v; want those of the image", dir, len(b), err)
+	}
+	raced(t, h.command("umount", dir), rng)
+}
+
+// mountsOf are the directories below a host's that something is mounted at.
+func mountsOf(h *host) []string {
+	b, err := os.ReadFile("/proc/self/mounts")
+	must(err)
+	var dirs []string
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); strings.HasPrefix(f[1], h.dir+"/") {
+			dirs = append(dirs, f[1])
+		}
+	}
+	return dirs
 }
 
 // raced runs a command, or kills one in five in the middle. It may find that
@@ -93,7 +128,7 @@ func raced(t *testing.T, cmd *exec.Cmd, rng *rand.Rand) {
 	if err == nil {
 		return
 	}
-	for _, fine := range []string{"no image", "names:", "no such file or directory"} {
+	for _, fine := range []string{"no image", "names:", "no such file or directory", "mounted at", "already holds", "not a mount of mica's"} {
 		if strings.Contains(stderr.String(), fine) {
 			return
 		}

@@ -185,7 +185,11 @@ func (b *blobReader) position(ctx context.Context, resp *http.Response) (skip in
 	case http.StatusOK: // some do not know ranges
 		start, size = 0, resp.ContentLength
 	case http.StatusPartialContent:
-		if _, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &start, &end, &size); err != nil {
+		size = b.desc.Size
+		switch n, _ := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &start, &end, &size); n {
+		case 0:
+			start = b.off // what was asked for; the digest tells
+		case 1, 2:
 			size = b.desc.Size // "*" is not known
 		}
 	default:

@@ -19,10 +19,12 @@ import (
 // obey does what the holder says, as long as it is there.
 func (s *Server) obey() {
 	orders := make(chan byte)
-	go s.held.listen(orders, func() {
-		if push := s.session.push; push != nil && s.session.canResend() {
-			push.may.Store(true)
-		}
+	goLocked(func() {
+		s.held.listen(orders, func() {
+			if push := s.session.push; push != nil && s.session.canResend() {
+				push.may.Store(true)
+			}
+		})
 	})
 	for what := range orders {
 		switch what {
@@ -42,13 +44,30 @@ func (s *Server) obey() {
 	s.log.Warn("the holder is gone: nobody will take over should this process die")
 }
 
+// goLocked runs f in a goroutine that has a thread for itself, which ends with it,
+// and is not the first one of the process: what descriptors that has is what
+// /proc/self/fd shows to all of them.
+func goLocked(f func()) {
+	taken := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			goLocked(f) // on another, as this one is taken meanwhile
+			runtime.UnlockOSThread()
+			close(taken)
+			return
+		}
+		close(taken)
+		f()
+	}()
+	<-taken
+}
+
 // listen passes on what the holder says, and closes orders when that is gone. It
-// calls alone if this thread is the only one that has the socket.
+// calls alone if this thread is the only one that has the socket. The thread's
+// descriptors are not those of the others afterwards: it ends with this goroutine.
 func (h *Held) listen(orders chan<- byte, alone func()) {
 	defer close(orders)
-	// For good: the thread, whose descriptors are not those of the others any more,
-	// ends with this goroutine.
-	runtime.LockOSThread()
 	fd := int(h.control.Fd())
 	if unix.Unshare(unix.CLONE_FILES) == nil && closeAllBut(uint(fd)) == nil {
 		closed := make(chan error)

@@ -2,7 +2,6 @@ package builder
 
 import (
 	"cmp"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -146,22 +145,4 @@ func clip(s string) string {
 		s = strings.ToValidUTF8(s[:40], "") + "…"
 	}
 	return cmp.Or(s, "(nothing)")
-}
-
-// A Pruned is what pruning a cache has removed.
-type Pruned struct{ Records int }
-
-// PruneCache forgets all steps.
-func PruneCache(_ context.Context, dir string) (Pruned, error) {
-	var p Pruned
-	err := filepath.WalkDir(dir, func(path string, e iofs.DirEntry, err error) error {
-		if errors.Is(err, iofs.ErrNotExist) {
-			return nil
-		}
-		if err == nil && filepath.Ext(path) == ".json" {
-			p.Records++
-		}
-		return err
-	})
-	return p, errors.Join(err, os.RemoveAll(dir))
 }

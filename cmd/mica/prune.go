@@ -8,13 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mica/builder"
 	"mica/container"
 	"mica/layerstore/images"
 )
 
 func newPrune(std streams) *cobra.Command {
 	var flags imageFlags
-	var all, dry, stopped, volumes bool
+	var all, dry, stopped, volumes, build bool
 	cmd := &cobra.Command{
 		Use:   "prune [flags]",
 		Short: "Free what no image of the store needs",
@@ -22,7 +23,8 @@ func newPrune(std streams) *cobra.Command {
 what killed pulls have left. With --all images go that no mount and no container
 uses; with --containers those go first that do not run, with --volumes what
 volumes no container has. What a pull, load or push that is running needs stays,
-and mounts go on.`,
+and mounts go on. What builds have come by stays too, so that their steps are
+cached; --build removes it, and what RUN --mount=type=cache has kept.`,
 		Example: `  mica prune
   mica prune --all --dry-run
   mica prune --containers --volumes`,
@@ -40,7 +42,13 @@ and mounts go on.`,
 			}
 			gone := func(n images.Named) bool {
 				used, err := r.containersOf(cmd.Context(), s, n.Desc.Digest)
-				return err == nil && len(used) == 0 && (n.Name == "" || all && r.refuseUsed(cmd.Context(), s, n.Desc.Digest) == nil)
+				return err == nil && len(used) == 0 && (n.Name == "" && (build || !n.Intermediate()) || all && r.refuseUsed(cmd.Context(), s, n.Desc.Digest) == nil)
+			}
+			var freed int64
+			if build && !dry {
+				if freed, err = builder.Prune(s.Layers()); err != nil {
+					return storeError(s.Layers(), err)
+				}
 			}
 			rows, err := s.List()
 			if err != nil {
@@ -64,7 +72,7 @@ and mounts go on.`,
 			if dry {
 				verb = "would free"
 			}
-			_, err = fmt.Fprintf(std.err, "%s %s in %s\n", verb, size(c.Bytes), plural(len(c.Blobs), "blob"))
+			_, err = fmt.Fprintf(std.err, "%s %s in %s\n", verb, size(c.Bytes+freed), plural(len(c.Blobs), "blob"))
 			return err
 		},
 	}
@@ -72,6 +80,7 @@ and mounts go on.`,
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "remove all images that no mount and no container uses")
 	cmd.Flags().BoolVar(&stopped, "containers", false, "remove containers that do not run, first")
 	cmd.Flags().BoolVar(&volumes, "volumes", false, "remove volumes without a name that no container has")
+	cmd.Flags().BoolVar(&build, "build", false, "remove what builds have kept to be faster: intermediate images, steps, caches")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "remove nothing, tell what would go")
 	cmd.Flags().BoolP("force", "f", false, "accepted for docker's sake: nothing is asked")
 	return cmd

@@ -114,7 +114,7 @@ func (s *Store) receive(ctx context.Context, f *os.File, a Arrival, have int64) 
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	src := newArriving(f, a.Desc.Digest, a.Desc.Size, have)
+	src := newArriving(f, a.Desc, have)
 	filled := make(chan error, 1)
 	go func() {
 		err := fill(ctx, src, a.Open, have)

@@ -12,6 +12,7 @@ import (
 	"testing/iotest"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -27,6 +28,10 @@ func arrivingFile(t *testing.T, have []byte) *os.File {
 		t.Fatal(err)
 	}
 	return f
+}
+
+func blobOf(b []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{Digest: digest.FromBytes(b), Size: int64(len(b))}
 }
 
 // TestArriving has blobs read while they are written, in order and not, and
@@ -72,7 +77,7 @@ func TestArriving(t *testing.T) {
 		t.Run(tt.about, func(t *testing.T) {
 			want := long[:tt.size]
 			f := arrivingFile(t, want[:tt.have])
-			a := newArriving(f, digest.FromBytes(want), int64(tt.size), int64(tt.have))
+			a := newArriving(f, blobOf(want), int64(tt.have))
 			var g errgroup.Group
 			var got []byte
 			g.Go(func() (err error) { got, err = tt.read(a); return })
@@ -100,7 +105,7 @@ func TestArriving(t *testing.T) {
 func TestArrivingEnds(t *testing.T) {
 	broken := errors.New("broken off")
 	f := arrivingFile(t, nil)
-	a := newArriving(f, digest.FromString("x"), directFrom*2, 0)
+	a := newArriving(f, ocispec.Descriptor{Size: 2 * directFrom}, 0)
 	var g errgroup.Group
 	var read error
 	g.Go(func() error {
@@ -119,7 +124,7 @@ func TestArrivingEnds(t *testing.T) {
 	}
 	// Nobody reads: who fills waits, until he is told to end.
 	ctx, cancel := context.WithCancelCause(t.Context())
-	a = newArriving(arrivingFile(t, nil), digest.FromString("x"), directFrom*2, 0)
+	a = newArriving(arrivingFile(t, nil), ocispec.Descriptor{Size: 2 * directFrom}, 0)
 	g.Go(func() error { cancel(broken); return nil })
 	if err := a.fill(ctx, zeros{}); !errors.Is(err, broken) {
 		t.Errorf("fill that is cancelled: %v, want %v", err, broken)

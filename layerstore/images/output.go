@@ -8,10 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An output is the file that a blob is written to, front to back. Long ones are
-// written past the page cache where the file system can do that: to copy them
-// there takes half of the processor time of a load, and what is dirty has to be
-// waited for at the end anyway (docs/ARCHITECTURE.md).
+// An output is the file that a blob is written to, front to back. Long ones that
+// are not compressed are written past the page cache where the file system can
+// do that: to copy them there takes half of the processor time of a load, and
+// what is dirty has to be waited for at the end anyway (docs/ARCHITECTURE.md).
+// Of those that are compressed the decoder has the processors, and the page
+// cache evens out how fast the disk is.
 type output struct {
 	file   *os.File
 	direct *os.File // the same file; nil is written as any other
@@ -27,9 +29,9 @@ const (
 )
 
 // newOutput gives the output to a file that is to grow by so many bytes.
-func newOutput(f *os.File, grows int64) *output {
+func newOutput(f *os.File, grows int64, compressed bool) *output {
 	o := &output{file: f}
-	if grows < directFrom {
+	if grows < directFrom || compressed {
 		return o
 	}
 	// Where it cannot be had it is done without.

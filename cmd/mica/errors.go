@@ -40,10 +40,12 @@ type argError struct {
 func (e *argError) Error() string { return e.arg + ": " + e.err.Error() }
 func (e *argError) Unwrap() error { return e.err }
 
-// A spaceError says that the store's file system is full.
+// A spaceError says that a file system is full, that of the store or of what is
+// written elsewhere.
 type spaceError struct {
 	root string
 	err  error
+	hint string
 }
 
 func (e *spaceError) Error() string {
@@ -59,9 +61,10 @@ func (e *spaceError) Error() string {
 	return text
 }
 func (e *spaceError) Unwrap() error { return e.err }
-func (e *spaceError) Hint() string {
-	return "an index is about 1 % of its image, an image in the store its blobs besides; another place for them: --root DIR or MICA_ROOT"
-}
+func (e *spaceError) Hint() string  { return e.hint }
+
+// storeFullHint is what may help where the store is full.
+const storeFullHint = "mica prune may free some; an index is about 1 % of its image, an image in the store its blobs besides; another place for them: --root DIR or MICA_ROOT"
 
 // A failure is an error as it is told: one line and perhaps a hint, for people
 // or as JSON.

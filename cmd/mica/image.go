@@ -141,7 +141,7 @@ func missing(store *layerstore.Store, key string, size int64, name string, show 
 // store that may not be opened whose the store is.
 func storeError(store *layerstore.Store, err error) error {
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return &spaceError{store.Root(), err}
+		return &spaceError{store.Root(), err, storeFullHint}
 	}
 	var at *iofs.PathError
 	var st unix.Stat_t

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"mica/layerstore/images"
 	"mica/layerstore/transport"
@@ -71,7 +72,25 @@ func (s *saver) run(ctx context.Context, args []string) error {
 	if s.output == "" || s.output == "-" {
 		return write(s.std.out)
 	}
-	return wholeFile(s.output, write)
+	need, err := store.SavedSize(ctx, all)
+	if err != nil {
+		return err
+	}
+	if err := images.RoomIn(filepath.Dir(s.output), need); err != nil {
+		return &argError{s.output, fullError(filepath.Dir(s.output), err)}
+	}
+	if err := wholeFile(s.output, write); err != nil {
+		return fullError(filepath.Dir(s.output), err)
+	}
+	return nil
+}
+
+// fullError says of a full disk that it is that of a directory.
+func fullError(dir string, err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return &spaceError{dir, err, ""}
+	}
+	return err
 }
 
 // layout writes images to a directory.

@@ -80,9 +80,13 @@ func (s *Store) Add(ctx context.Context, a Arrival) error {
 // wrong says that bytes have come that are not those of the blob.
 func wrong(err error) bool { return errors.As(err, new(*layerstore.DigestError)) }
 
+func (s *Store) partialPath(d digest.Digest) string {
+	return s.path("partial", d.Algorithm().String()+"-"+d.Encoded())
+}
+
 // partial gives the file in which a blob arrives, locked.
 func (s *Store) partial(ctx context.Context, d digest.Digest) (*os.File, error) {
-	path := s.path("partial", d.Algorithm().String()+"-"+d.Encoded())
+	path := s.partialPath(d)
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
@@ -191,25 +195,4 @@ func (s *Store) AddBytes(ctx context.Context, d ocispec.Descriptor, raw []byte) 
 		return err
 	}
 	return s.keep(ctx, f, Arrival{Desc: d})
-}
-
-// A SpaceError says that a blob does not fit, before its first byte is written.
-type SpaceError struct {
-	Need, Free int64 // in bytes
-}
-
-func (e *SpaceError) Error() string {
-	return fmt.Sprintf("no space left on device: needs %d bytes, %d are free", e.Need, e.Free)
-}
-func (e *SpaceError) Unwrap() error { return unix.ENOSPC }
-
-func room(f *os.File, need int64) error {
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
-		return err
-	}
-	if free := int64(st.Bavail) * st.Bsize; need > free {
-		return &SpaceError{need, free}
-	}
-	return nil
 }

@@ -138,6 +138,9 @@ func (s *Store) bringLayers(ctx context.Context, lease *Lease, img *transport.Im
 	if err := lease.Hold(ctx, all...); err != nil {
 		return err
 	}
+	if err := s.room(layers); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(Side)
 	seen := map[digest.Digest]bool{} // an image may have a layer twice

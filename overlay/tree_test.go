@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"mica/layerstore/toc"
+
+	"mica/layerstore"
 )
 
 // treeFile makes a tree with all that one can hold and gives its bytes.
@@ -164,4 +168,42 @@ func fixTreeSums(b []byte) {
 		}
 	}
 	le.PutUint32(b[treeHeaderLen-4:], checksum(b[:treeHeaderLen-4]))
+}
+
+// TestPassing damages a tree: who only passes the image on does not see it, who
+// reads it makes the tree anew, and what is of other layers nobody takes.
+func TestPassing(t *testing.T) {
+	store := layerstore.Open(t.TempDir())
+	layers := []Layer{tarLayer(t, "", "d/", "d/a", "d/b")}
+	open := func(o Options) string {
+		t.Helper()
+		img, err := OpenImage(t.Context(), store, layers, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer img.Close()
+		a, err := img.Lookup(Root, "d")
+		return fmt.Sprint(a.ID, err)
+	}
+	want := open(Options{})
+	path := store.TreePath(chainKey(layers, false))
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-len(b)/2] ^= 0xff
+	damaged := slices.Clone(b)
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	open(Options{Passing: true})
+	if b, _ := os.ReadFile(path); !slices.Equal(b, damaged) {
+		t.Error("whoever passed the image on has read all of the tree")
+	}
+	if got := open(Options{}); got != want {
+		t.Errorf("Lookup in a tree that was damaged = %s, want %s", got, want)
+	}
+	if b, _ := os.ReadFile(path); slices.Equal(b, damaged) {
+		t.Error("the tree is still damaged")
+	}
 }

@@ -27,6 +27,7 @@ type imageFlags struct {
 	progress choice
 	part     part   // which of its layers are looked at
 	deferred bool   // contents may be verified after the image is open
+	passing  bool   // another process will read the image
 	pull     choice // when an image by name is fetched
 	registry registryFlags
 }
@@ -90,7 +91,7 @@ func (f *imageFlags) open(ctx context.Context, ref string, show *progress) (*ope
 	}
 	// In an archive that is compressed as a whole nothing can be looked at
 	// without decoding, which is also when it is verified.
-	img, err := overlay.OpenImage(ctx, store, layers, overlay.Options{Defer: f.deferred && !meta.Expanded, Alone: alone})
+	img, err := overlay.OpenImage(ctx, store, layers, overlay.Options{Defer: f.deferred && !meta.Expanded, Alone: alone, Passing: f.passing})
 	if err != nil {
 		meta.Close()
 		return nil, &argError{ref, storeError(store, err)}

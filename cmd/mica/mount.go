@@ -93,7 +93,7 @@ func (m *mounter) checkOperands(cmd *cobra.Command, args []string) (err error) {
 func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image []string, dir string) (err error) {
 	start := time.Now()
 	m.dir, m.json = dir, wantsJSON(cmd.Root())
-	m.deferred = true
+	m.deferred, m.passing = true, !m.foreground
 	if len(image) > 0 {
 		m.image = image[0]
 	}

@@ -39,15 +39,23 @@ func (s *snapshot) with(l layer) *snapshot {
 // chain names the files by their contents: the chain ID of image-spec config.md,
 // "" of no layers.
 func (s *snapshot) chain() digest.Digest {
-	var id digest.Digest
-	for _, l := range s.layers {
-		if id == "" {
-			id = l.diffID
-			continue
-		}
-		id = digest.FromString(id.String() + " " + l.diffID.String())
+	all := s.chains()
+	if len(all) == 0 {
+		return ""
 	}
-	return id
+	return digest.Digest(all[len(all)-1])
+}
+
+// chains gives the chain ID of each layer with those below it.
+func (s *snapshot) chains() []string {
+	all := make([]string, len(s.layers))
+	for i, l := range s.layers {
+		all[i] = l.diffID.String()
+		if i > 0 {
+			all[i] = digest.FromString(all[i-1] + " " + all[i]).String()
+		}
+	}
+	return all
 }
 
 // An openSnapshot is a snapshot whose files can be read.

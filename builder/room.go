@@ -16,6 +16,7 @@ import (
 
 	"mica/builder/dockerfile"
 	"mica/builder/source"
+	"mica/fs"
 	"mica/layerstore"
 	"mica/layerstore/toc"
 )
@@ -31,30 +32,37 @@ type room struct {
 	n     int        // of files made in dir
 }
 
-// newRoom makes one, and removes those whose build was killed.
+// newRoom makes one.
 func (b *build) newRoom() (*room, error) {
-	all := filepath.Join(Dir(b.Images.Layers()), "rooms")
+	dir, lock, err := MakeRoom(b.Images.Layers())
+	return &room{build: b, dir: dir, lock: lock}, err
+}
+
+// MakeRoom gives an empty directory that is removed by [RemoveRoom], or by the
+// next build if this process is killed; what is mounted in it is unmounted then.
+// It is the caller's as long as the lock is open.
+func MakeRoom(s *layerstore.Store) (dir string, lock *os.File, err error) {
+	all := filepath.Join(Dir(s), "rooms")
 	if err := os.MkdirAll(all, 0o700); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	guard, err := os.Open(all)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	defer guard.Close()
 	// Until a new one is locked it looks dead to others.
 	if err := unix.Flock(int(guard.Fd()), unix.LOCK_EX); err != nil {
-		return nil, &os.PathError{Op: "flock", Path: all, Err: err}
+		return "", nil, &os.PathError{Op: "flock", Path: all, Err: err}
 	}
 	removeDeadRooms(all)
-	r := &room{build: b}
-	if r.dir, err = os.MkdirTemp(all, ""); err != nil {
-		return nil, err
+	if dir, err = os.MkdirTemp(all, ""); err != nil {
+		return "", nil, err
 	}
-	if r.lock, err = os.Open(r.dir); err != nil {
-		return nil, err
+	if lock, err = os.Open(dir); err != nil {
+		return "", nil, err
 	}
-	return r, unix.Flock(int(r.lock.Fd()), unix.LOCK_EX)
+	return dir, lock, unix.Flock(int(lock.Fd()), unix.LOCK_EX)
 }
 
 func removeDeadRooms(all string) {
@@ -65,10 +73,26 @@ func removeDeadRooms(all string) {
 			continue
 		}
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			_ = os.RemoveAll(f.Name()) // the next one tries again
+			_ = RemoveRoom(f.Name()) // the next one tries again
 		}
 		f.Close()
 	}
+}
+
+// RemoveRoom unmounts what is mounted in a room, and removes it.
+func RemoveRoom(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		at := filepath.Join(dir, e.Name())
+		mounted, mountErr := fs.MountedAt(at)
+		if mounted {
+			mountErr = fs.Unmount(at, true)
+		}
+		if mountErr != nil {
+			return errors.Join(err, mountErr) // nothing is removed below a mount
+		}
+	}
+	return errors.Join(err, os.RemoveAll(dir))
 }
 
 func (r *room) close() error {
@@ -76,7 +100,7 @@ func (r *room) close() error {
 	for _, f := range r.held {
 		err = errors.Join(err, f.Close())
 	}
-	return errors.Join(err, os.RemoveAll(r.dir), r.lock.Close())
+	return errors.Join(err, RemoveRoom(r.dir), r.lock.Close())
 }
 
 // place gives a new name in the room.

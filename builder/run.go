@@ -30,6 +30,9 @@ type Runner interface {
 type Ran struct {
 	Status int    // its exit status
 	Upper  string // an overlayfs upper directory
+	// Settle says the chain ID of the image that the upper has become the top of.
+	// The upper is the Runner's from then on.
+	Settle func(chain string) error
 	// Close removes what is there of the container, or says its name if it is kept.
 	Close func(keep bool) (name string, err error)
 }
@@ -38,6 +41,7 @@ type Ran struct {
 type Job struct {
 	Name      string          // of the step, for people
 	Layers    []overlay.Layer // bottom first, open
+	Chains    []string        // the chain ID of each layer with those below it
 	Args, Env []string
 	User      string // USER[:GROUP], by name or number
 	Cwd       string
@@ -140,7 +144,7 @@ func (r *stageRun) execute(ctx context.Context, s *running, text string, line do
 	defer func() { err = errors.Join(err, room.close()) }()
 	tail := &tailWriter{}
 	job := &Job{
-		Name: textOf(c), Layers: open.layers, Args: line.Args, Env: r.state.Env(),
+		Name: textOf(c), Layers: open.layers, Chains: r.img.chains(), Args: line.Args, Env: r.state.Env(),
 		User: r.state.Image.Config.User, Cwd: "/" + strings.Trim(r.state.Image.Config.WorkingDir, "/"),
 		Network: instructions.GetNetwork(c), Output: io.MultiWriter(tail, s),
 	}
@@ -167,7 +171,11 @@ func (r *stageRun) execute(ctx context.Context, s *running, text string, line do
 	if err := removeStubs(ran.Upper, open.View, job.Mounts); err != nil {
 		return nil, err
 	}
-	return r.commit(ctx, text, ran.Upper, open)
+	l, err := r.commit(ctx, text, ran.Upper, open)
+	if err != nil {
+		return nil, err
+	}
+	return l, ran.Settle(r.img.with(*l).chain().String())
 }
 
 // commit makes a layer of an upper directory.

@@ -18,7 +18,7 @@ import (
 // only, so that each can be read, tested and replaced without those above it.
 var may = map[string][]string{
 	"builder/commit":       {"builder/dockerfile", "overlay/change", "layerstore/images", "layerstore/transport", "layerstore"},
-	"builder":              {"builder/dockerfile", "builder/source", "overlay/change", "overlay/tarball", "overlay/writable", "overlay", "layerstore/images", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob", "layerstore/scratch"},
+	"builder":              {"fs", "builder/dockerfile", "builder/source", "overlay/change", "overlay/tarball", "overlay/writable", "overlay", "layerstore/images", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob", "layerstore/scratch"},
 	"builder/dockerfile":   {},
 	"builder/source":       {"overlay", "layerstore/toc"},
 	"cmd/mica":             {"builder", "builder/commit", "builder/dockerfile", "builder/source", "container", "fs", "overlay/writable", "overlay/dirs", "overlay/ondisk", "overlay/change", "overlay/diff", "overlay/find", "overlay", "layerstore/images", "layerstore/registry", "layerstore", "layerstore/transport", "layerstore/toc", "layerstore/blob"},

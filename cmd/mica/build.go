@@ -64,6 +64,7 @@ how to look at the image as it was before it; nothing is tagged then.`,
 	flags.StringVar(&b.idFile, "iidfile", "", "write the ID of the image to `FILE`")
 	flags.BoolVarP(&b.quiet, "quiet", "q", false, "print nothing but the ID, and what failed")
 	flags.StringVar(&b.compression, "compression", "gzip", "store new layers as gzip, zstd or none, with `HOW`:LEVEL or without")
+	addChoice(flags, &b.engine, "engine", "what puts changes over the image while a command runs, the kernel's overlayfs or mica", "auto", "kernel", "fuse")
 	addChoice(flags, &b.progress, "progress", "how steps are shown", "auto", "plain", "json")
 	return cmd
 }
@@ -76,7 +77,7 @@ type imageBuilder struct {
 	file, target, output, idFile, compression string
 	tags, args, secrets, labels, annotations  []string
 	noCache, explain, keep, quiet             bool
-	progress                                  choice
+	progress, engine                          choice
 }
 
 func (b *imageBuilder) run(cmd *cobra.Command, context_ string) (err error) {
@@ -109,6 +110,9 @@ func (b *imageBuilder) run(cmd *cobra.Command, context_ string) (err error) {
 	show := newBuildProgress(b.std.err, b.progress.word, b.quiet)
 	o.Progress = show
 	b.tellUnused(show, o.Plan)
+	runner := newBuildRunner(store.Layers(), b.std, b.engine.word)
+	defer func() { err = errors.Join(err, runner.stacks.close()) }()
+	o.Runner = runner
 	res, err := builder.Build(ctx, *o)
 	if err != nil {
 		show.failed(err)
@@ -157,7 +161,6 @@ func (b *imageBuilder) options(store *images.Store) (*builder.Options, error) {
 		}
 		return flags.openNamed(ctx, store.Layers(), name, nil)
 	}
-	o.Runner = &buildRunner{store: store.Layers(), std: b.std}
 	return o, nil
 }
 

@@ -4,20 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"mica/builder"
 	"mica/container"
-	"mica/fs"
 	"mica/layerstore"
-	"mica/layerstore/blob"
 )
 
 // A buildRunner runs the commands of a build in containers of the store.
 type buildRunner struct {
-	store *layerstore.Store
-	std   streams
+	store  *layerstore.Store
+	std    streams
+	stacks stacks
+
+	mu     sync.Mutex
+	engine string // auto, kernel or fuse
+}
+
+func newBuildRunner(store *layerstore.Store, std streams, engine string) *buildRunner {
+	r := &buildRunner{store: store, std: std, engine: engine}
+	r.stacks.runner = r
+	return r
 }
 
 var _ builder.Runner = (*buildRunner)(nil)
@@ -35,7 +45,7 @@ func (r *buildRunner) Run(ctx context.Context, j *builder.Job) (_ *builder.Ran, 
 		}
 	}()
 	out := container.Streams{Stdout: j.Output, Stderr: j.Output}
-	client, err := r.start(c, j, out)
+	client, st, err := r.start(ctx, c, j, out)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +68,13 @@ func (r *buildRunner) Run(ctx context.Context, j *builder.Job) (_ *builder.Ran, 
 	if err != nil {
 		return nil, err
 	}
-	return &builder.Ran{Status: status, Upper: c.Upper(), Close: func(keep bool) (string, error) {
+	settle := func(chain string) error {
+		if st == nil {
+			return nil
+		}
+		return r.stacks.add(st, c.Upper(), chain)
+	}
+	return &builder.Ran{Status: status, Upper: c.Upper(), Settle: settle, Close: func(keep bool) (string, error) {
 		if keep {
 			c.Release()
 			return c.Config.Name, nil
@@ -90,37 +106,44 @@ func configOf(j *builder.Job) *container.Config {
 	return cfg
 }
 
-// start mounts the layers and starts the container.
-func (r *buildRunner) start(c *container.Container, j *builder.Job, out container.Streams) (*container.Client, error) {
+// start mounts the layers and starts the container. It gives the stack that it
+// runs on, nil if mica serves its root file system.
+func (r *buildRunner) start(ctx context.Context, c *container.Container, j *builder.Job, out container.Streams) (*container.Client, *stack, error) {
 	launch, err := c.Prepare()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := r.mount(c, j); err != nil {
+	st, err := r.mount(ctx, c, j)
+	if err != nil {
 		launch.Abandon()
-		return nil, err
+		return nil, nil, err
 	}
-	return launch.Start(out, 0, 0)
+	client, err := launch.Start(out, 0, 0)
+	return client, st, err
 }
 
-// mount mounts the layers with the container's upper over them.
-func (r *buildRunner) mount(c *container.Container, j *builder.Job) error {
+// mount mounts the layers with the container's upper over them: by the kernel's
+// overlayfs if that can be had, else all is served by mica.
+func (r *buildRunner) mount(ctx context.Context, c *container.Container, j *builder.Job) (*stack, error) {
+	r.mu.Lock()
+	engine := r.engine
+	r.mu.Unlock()
+	if os.Geteuid() == 0 && engine != "fuse" {
+		st, err := r.stacks.of(ctx, j)
+		if err == nil {
+			err = st.mount(c.Upper(), c.Work(), c.Root())
+		}
+		if err == nil || engine == "kernel" || ctx.Err() != nil {
+			return st, err
+		}
+		r.mu.Lock()
+		r.engine = "fuse" // it would not be other with the next
+		r.mu.Unlock()
+	}
 	m := &mounter{std: r.std, image: j.Name, dir: c.Root(), with: &mountOptions{}}
 	m.upper.upper, m.upper.work = c.Upper(), c.Work()
 	if err := m.upper.check(m.with); err != nil {
-		return err
+		return nil, err
 	}
-	m.with.fs.RuntimeDir = fs.RuntimeDir(r.store.Root())
-	s := &service{}
-	var blobs []blob.Source
-	for _, l := range j.Layers {
-		blobs = append(blobs, l.Blob)
-		s.Layers = append(s.Layers, serviceLayer{l.Digest, l.DiffID, l.History, l.Annotations})
-	}
-	saved, files, err := layerstore.SaveBlobs(blobs)
-	if err != nil {
-		return err
-	}
-	s.Blobs = saved
-	return m.holdService(r.store, s, files, "mica build", c.Root())
+	return nil, r.serve(m, j, c.Root())
 }

@@ -95,10 +95,14 @@ func (r *remover) pruneContainers(ctx context.Context, s *images.Store, stopped,
 		return err
 	}
 	for _, c := range list {
-		if !stopped || c.IsRunning() || c.Supervised() {
+		if !stopped || c.State.Status != container.Created && c.State.Status != container.Exited {
 			continue
 		}
-		if err := removeContainer(ctx, c, false, false); err != nil {
+		err := removeContainer(ctx, c, false, false)
+		if errors.As(err, new(*container.RunningError)) {
+			continue // started meanwhile
+		}
+		if err != nil {
 			return &argError{c.Config.Name, err}
 		}
 		if _, err := fmt.Fprintln(r.std.out, c.Config.ID); err != nil {

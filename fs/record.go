@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // rootRuntimeDir is where root's records are.
@@ -104,8 +106,15 @@ func readRecord(path string) (*record, error) {
 }
 
 // removeStale removes records whose processes are gone, and their sockets.
-// Their mounts, if any are left, are dead and are shown without a process.
+// Their mounts, if any are left, are dead and are shown without a process. One
+// does so at a time: who mounts has this behind him before he makes a socket, so
+// that nobody takes that for one of the mount that had the same number before.
 func removeStale(dir string) {
+	// Where there is no lock to be had, nothing is written either.
+	if lock, err := os.Open(dir); err == nil {
+		defer lock.Close()
+		_ = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
+	}
 	paths, _ := filepath.Glob(filepath.Join(dir, "*.json"))
 	for _, path := range paths {
 		r, err := readRecord(path)

@@ -54,6 +54,10 @@ func runtimePath(asked string) (string, error) {
 	return "", &RuntimeError{Text: text, Status: 125, hint: "apt install runc"}
 }
 
+// FindRuntime gives the path of the runtime that containers are run by unless they
+// ask for another.
+func FindRuntime() (string, error) { return runtimePath("") }
+
 // runtimeRoot is where the runtime keeps its own state; gone after a reboot, as
 // what it tells of is.
 func runtimeRoot() string {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"mica/container"
 	"mica/fs"
 	"mica/layerstore"
 )
@@ -78,10 +79,10 @@ func (d *doctor) examine(ctx context.Context) []finding {
 	mount := finding{Check: "mount", Status: warning, Text: "not tried: see above"}
 	for _, f := range findings {
 		if f.Status == failing {
-			return append(findings, mount, d.leftovers(), d.mountHelper(), d.namespaces(), d.attr())
+			return append(findings, mount, d.leftovers(), d.mountHelper(), d.namespaces(), d.attr(), d.runtime(), d.cgroups())
 		}
 	}
-	return append(findings, d.mount(ctx), d.leftovers(), d.mountHelper(), d.namespaces(), d.attr())
+	return append(findings, d.mount(ctx), d.leftovers(), d.mountHelper(), d.namespaces(), d.attr(), d.runtime(), d.cgroups())
 }
 
 func (d *doctor) print(findings []finding) error {
@@ -278,4 +279,33 @@ func (d *doctor) attr() finding {
 		return finding{Check: "getfattr", Status: warning, Text: "not in PATH: it would tell which layer a file is from", Mend: "apt install attr, or mica stat IMAGE PATH"}
 	}
 	return finding{Check: "getfattr", Status: fine, Text: filepath.Clean(path)}
+}
+
+// runtime looks for what runs containers.
+func (d *doctor) runtime() finding {
+	path, err := container.FindRuntime()
+	if err != nil {
+		f := failed("runtime", err)
+		f.Status = warning
+		return f
+	}
+	return finding{Check: "runtime", Status: fine, Text: path}
+}
+
+// cgroups looks by what containers can be limited.
+func (d *doctor) cgroups() finding {
+	g, err := container.FindCgroups()
+	if err != nil {
+		f := failed("cgroup", err)
+		f.Status = warning
+		return f
+	}
+	f := finding{Check: "cgroup", Status: fine, Text: "version " + strings.TrimPrefix(g.Kind(), "v")}
+	for _, need := range []string{"memory", "cpu", "pids"} {
+		if g.Controllers[need] == "" {
+			f.Status, f.Mend = warning, "without it containers cannot be limited in that"
+			f.Text += ", no controller " + need
+		}
+	}
+	return f
 }

@@ -60,6 +60,7 @@ of one in the store, which is fetched from its registry if it is not there.`,
 			newStat(std),
 			newTree(std),
 			newFind(std),
+			newGrep(std),
 			newExport(std),
 		}},
 		{"What an image is made of:", []*cobra.Command{

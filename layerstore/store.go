@@ -127,23 +127,14 @@ func (s *Store) tempFile(path string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, ".tmp-"+base), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 }
 
-// commit syncs a finished temporary file, closes it and gives it its name.
+// commit closes a finished temporary file and gives it its name. It is not synced:
+// what a crash of the machine leaves of it has other checksums, and is made anew.
+// To wait for the disk took 20 to 40 ms for an image of two layers.
 func commit(f *os.File, path string) error {
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return os.Rename(f.Name(), path)
 }
 
 func (s *Store) mkdir(dir string) error {

@@ -114,7 +114,7 @@ func (p *proof) run(ctx context.Context, store *layerstore.Store, layers []Layer
 	}
 	defer proven.Close()
 	for i := range secLayers {
-		if !bytes.Equal(proven.sections[i], shown.sections[i]) {
+		if !bytes.Equal(proven.sections[i].data, shown.sections[i].data) {
 			return errors.New("the archive changed while it was read")
 		}
 	}

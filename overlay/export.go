@@ -95,9 +95,12 @@ func (v *View) extents(id NodeID) ([]toc.Extent, error) {
 	if err != nil || !d.sparse {
 		return nil, err
 	}
-	list := make([]toc.Extent, d.count())
+	list := make([]toc.Extent, d.extents)
 	for i := range list {
-		x := d.extent(i)
+		x, err := d.extent(i)
+		if err != nil {
+			return nil, err
+		}
 		list[i] = toc.Extent{Off: x.off, Len: x.len}
 	}
 	return list, nil

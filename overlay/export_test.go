@@ -306,7 +306,11 @@ func TestExportFailures(t *testing.T) {
 		}
 		at := d.off
 		if d.sparse {
-			at = d.extent(0).layerOff
+			x, err := d.extent(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at = x.layerOff
 		}
 		v.layers[0] = failingLayer{whole, at, broken}
 		if err := v.WriteTar(context.Background(), io.Discard, "", Root); !errors.Is(err, broken) {

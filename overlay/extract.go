@@ -229,8 +229,11 @@ func (x *extraction) contents(ctx context.Context, f *os.File, a Attr) error {
 		_, err := x.view.writeRange(ctx, f, a.ID, 0, d.size, x.buf)
 		return err
 	}
-	for i := range d.count() {
-		e := d.extent(i)
+	for i := range d.extents {
+		e, err := d.extent(i)
+		if err != nil {
+			return err
+		}
 		if _, err := x.view.writeRange(ctx, io.NewOffsetWriter(f, e.off), a.ID, e.off, e.len, x.buf); err != nil {
 			return err
 		}

@@ -12,13 +12,18 @@ import (
 // one pass, and takes four bytes an inode.
 type reverse struct {
 	once  sync.Once
+	err   error
 	first []uint32 // by inode number: the first dentry that names it, plus one
 }
 
-func (t *Tree) firstDentry(id NodeID) (uint32, bool) {
+func (t *Tree) firstDentry(id NodeID) (at uint32, ok bool, err error) {
 	t.names.once.Do(func() {
 		first := make([]uint32, t.Inodes())
-		dents := t.sections[secDents]
+		dents, err := t.take(secDents, 0, t.sections[secDents].len(), "dentries")
+		if err != nil {
+			t.names.err = err
+			return
+		}
 		for i := len(dents)/dentryLen - 1; i >= 0; i-- {
 			if n := binary.LittleEndian.Uint32(dents[i*dentryLen+4:]); int(n) < len(first) {
 				first[n] = uint32(i) + 1
@@ -28,9 +33,9 @@ func (t *Tree) firstDentry(id NodeID) (uint32, bool) {
 	})
 	i := uint64(id) - 1
 	if i >= uint64(len(t.names.first)) || t.names.first[i] == 0 {
-		return 0, false
+		return 0, false, t.names.err
 	}
-	return t.names.first[i] - 1, true
+	return t.names.first[i] - 1, true, nil
 }
 
 // Links gives all names of a node; the root has none.
@@ -39,32 +44,43 @@ func (t *Tree) Links(id NodeID) ([]Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, ok := t.firstDentry(id)
+	at, ok, err := t.firstDentry(id)
 	if !ok {
-		return nil, nil
+		return nil, err
 	}
 	links := make([]Link, 0, 1)
-	dents := t.sections[secDents]
-	count := len(dents) / dentryLen
-	for i := int(at); i < count; i++ {
-		b := dents[i*dentryLen:]
-		if NodeID(binary.LittleEndian.Uint32(b[4:]))+1 != id {
-			continue
-		}
-		name, _, err := t.dentry(b)
+	for i, count := uint64(at), uint64(t.Names()); i < count; i += linksAtOnce {
+		dents, err := t.take(secDents, i*dentryLen, min(linksAtOnce, count-i)*dentryLen, "dentries")
 		if err != nil {
 			return nil, err
 		}
-		dir, err := t.dirOf(uint64(i))
-		if err != nil {
-			return nil, err
-		}
-		links = append(links, Link{dir, string(name)})
-		if t.isDir(id) || len(links) >= int(n.nlink) {
-			break
+		for k := range uint64(len(dents) / dentryLen) {
+			if NodeID(binary.LittleEndian.Uint32(dents[k*dentryLen+4:]))+1 != id {
+				continue
+			}
+			link, err := t.link(i + k)
+			if err != nil {
+				return nil, err
+			}
+			if links = append(links, link); t.isDir(id) || len(links) >= int(n.nlink) {
+				return links, nil
+			}
 		}
 	}
 	return links, nil
+}
+
+// linksAtOnce is how many dentries are looked through before the next are checked.
+const linksAtOnce = 64
+
+// link gives the directory that has a dentry, and its name there.
+func (t *Tree) link(i uint64) (Link, error) {
+	name, _, err := t.dentry(i)
+	if err != nil {
+		return Link{}, err
+	}
+	dir, err := t.dirOf(i)
+	return Link{dir, string(name)}, err
 }
 
 func (t *Tree) isDir(id NodeID) bool {
@@ -74,14 +90,13 @@ func (t *Tree) isDir(id NodeID) bool {
 
 // entryOf gives the directory and the name under which a node is found first.
 func (t *Tree) entryOf(id NodeID) (NodeID, string, error) {
-	at, ok := t.firstDentry(id)
-	if !ok {
-		return 0, "", iofs.ErrNotExist
-	}
-	name, _, err := t.dentry(t.sections[secDents][at*dentryLen:])
+	at, ok, err := t.firstDentry(id)
 	if err != nil {
 		return 0, "", err
 	}
-	dir, err := t.dirOf(uint64(at))
-	return dir, string(name), err
+	if !ok {
+		return 0, "", iofs.ErrNotExist
+	}
+	l, err := t.link(uint64(at))
+	return l.Dir, l.Name, err
 }

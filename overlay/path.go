@@ -31,24 +31,39 @@ func (t *Tree) Path(id NodeID) (string, error) {
 // dirOf gives the directory that has a dentry: of those whose dentries begin at
 // it or before, the last, as they follow one another like the directories do.
 func (t *Tree) dirOf(dentry uint64) (NodeID, error) {
+	var failed error
 	n := sort.Search(t.Inodes(), func(i int) bool {
-		_, first := t.dirBefore(NodeID(i + 1))
+		_, first, err := t.dirBefore(NodeID(i + 1))
+		if err != nil {
+			failed = err
+		}
 		return first > dentry
 	})
-	dir, first := t.dirBefore(NodeID(n))
-	if children, err := t.children(dir); err != nil || dentry-first >= uint64(len(children)/dentryLen) {
-		return 0, iofs.ErrNotExist
+	if failed != nil {
+		return 0, failed
 	}
-	return dir, nil
+	dir, first, err := t.dirBefore(NodeID(n))
+	if err != nil {
+		return 0, err
+	}
+	_, count, err := t.children(dir)
+	if err == nil && dentry-first >= count {
+		err = iofs.ErrNotExist
+	}
+	return dir, err
 }
 
 // dirBefore gives the last directory among the nodes up to one, and its first
 // dentry. The root is one before any.
-func (t *Tree) dirBefore(id NodeID) (dir NodeID, first uint64) {
+func (t *Tree) dirBefore(id NodeID) (dir NodeID, first uint64, err error) {
 	for ; id > Root; id-- {
-		if n, m, err := t.inode(id); err == nil && m.mode&unix.S_IFMT == unix.S_IFDIR {
-			return id, n.size & 0xffffffff
+		n, m, err := t.inode(id)
+		if err != nil {
+			return 0, 0, err
+		}
+		if m.mode&unix.S_IFMT == unix.S_IFDIR {
+			return id, n.size & 0xffffffff, nil
 		}
 	}
-	return Root, 0
+	return Root, 0, nil
 }

@@ -11,10 +11,11 @@ func (t *Tree) Place(id NodeID) (layer int, layerOff int64, ok bool, err error) 
 		return 0, 0, false, err
 	case !d.sparse:
 		return d.layer, d.off, d.size > 0, nil
-	case d.count() == 0:
+	case d.extents == 0:
 		return 0, 0, false, nil
 	}
-	return d.layer, d.extent(0).layerOff, true, nil
+	x, err := d.extent(0)
+	return d.layer, x.layerOff, err == nil, err
 }
 
 // Holds gives for each layer, bottom first, a name for what it holds: layers of

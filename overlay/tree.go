@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"sort"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -16,7 +17,7 @@ import (
 type Tree struct {
 	path     string
 	data     []byte
-	sections [numSections][]byte
+	sections [numSections]section
 	layers   []LayerInfo
 
 	names reverse
@@ -78,8 +79,12 @@ func (t *Tree) load(key string, whole bool) string {
 			return "sections out of place"
 		}
 		next += n
-		t.sections[i] = t.data[off:next:next]
-		if (whole || i == secLayers) && checksum(t.sections[i]) != le.Uint32(s[16:]) {
+		var sum uint32
+		if !whole && i != secLayers {
+			t.sections[i] = section{data: t.data[off:next:next]}
+			continue
+		}
+		if t.sections[i], sum = newSection(t.data[off:next:next]); sum != le.Uint32(s[16:]) {
 			return "checksum does not match"
 		}
 	}
@@ -90,14 +95,14 @@ func (t *Tree) load(key string, whole bool) string {
 		{secInodes, inodeLen}, {secDents, dentryLen}, {secMetas, metaLen},
 		{secSparse, sparseLen}, {secExtents, extentLen}, {secTimes, timeLen},
 	} {
-		if len(t.sections[s.section])%s.size != 0 {
+		if len(t.sections[s.section].data)%s.size != 0 {
 			return "a section of broken records"
 		}
 	}
-	if len(t.sections[secInodes]) == 0 {
+	if t.sections[secInodes].len() == 0 {
 		return "no root"
 	}
-	got, layers, ok := getLayers(t.sections[secLayers])
+	got, layers, ok := getLayers(t.sections[secLayers].data)
 	if !ok {
 		return "malformed layers"
 	}
@@ -150,15 +155,24 @@ func (t *Tree) size() int64 { return int64(len(t.data)) }
 func (t *Tree) Layers() []LayerInfo { return t.layers }
 
 // Inodes is how many inodes the tree has: the nodes 1 to Inodes.
-func (t *Tree) Inodes() int { return len(t.sections[secInodes]) / inodeLen }
+func (t *Tree) Inodes() int { return len(t.sections[secInodes].data) / inodeLen }
 
 // Names is how many names the tree has, the root not counted.
-func (t *Tree) Names() int { return len(t.sections[secDents]) / dentryLen }
+func (t *Tree) Names() int { return len(t.sections[secDents].data) / dentryLen }
 
 // Size is the length of the tree file in bytes.
 func (t *Tree) Size() int64 { return int64(len(t.data)) }
 
 func (t *Tree) bad(msg string) error { return &TreeError{t.path, msg} }
+
+// take gives bytes of a section, checked; what names them in the error.
+func (t *Tree) take(sec int, off, n uint64, what string) ([]byte, error) {
+	b, wrong := t.sections[sec].read(off, n)
+	if wrong != "" {
+		return nil, t.bad(what + " " + wrong)
+	}
+	return b, nil
+}
 
 // inode gives a node's row and what it shares with others.
 func (t *Tree) inode(id NodeID) (inode, meta, error) {
@@ -166,12 +180,15 @@ func (t *Tree) inode(id NodeID) (inode, meta, error) {
 	if i >= uint64(t.Inodes()) {
 		return inode{}, meta{}, iofs.ErrNotExist
 	}
-	n := getInode(t.sections[secInodes][i*inodeLen:])
-	at := uint64(n.meta) * metaLen
-	if at >= uint64(len(t.sections[secMetas])) {
-		return inode{}, meta{}, t.bad("meta out of range")
+	row, err := t.take(secInodes, i*inodeLen, inodeLen, "inode")
+	if err != nil {
+		return inode{}, meta{}, err
 	}
-	return n, getMeta(t.sections[secMetas][at:]), nil
+	n := getInode(row)
+	if row, err = t.take(secMetas, uint64(n.meta)*metaLen, metaLen, "meta"); err != nil {
+		return inode{}, meta{}, err
+	}
+	return n, getMeta(row), nil
 }
 
 // Attr gives the attributes of a node; a number that is none matches
@@ -182,7 +199,11 @@ func (t *Tree) Attr(id NodeID) (Attr, error) {
 		return Attr{}, err
 	}
 	a := Attr{ID: id, Mode: m.mode, Nlink: n.nlink, UID: m.uid, GID: m.gid}
-	a.SetTimes(t.time(n.time))
+	when, err := t.time(n.time)
+	if err != nil {
+		return Attr{}, err
+	}
+	a.SetTimes(when)
 	switch m.mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		a.Size = int64(n.size)
@@ -210,101 +231,96 @@ func (t *Tree) Attr(id NodeID) (Attr, error) {
 // dirSize is what a directory says of its own size: a block, as ext4 has it.
 const dirSize = 4096
 
-func (t *Tree) time(v uint64) toc.Time {
+func (t *Tree) time(v uint64) (toc.Time, error) {
 	if v&farTime != farTime {
-		return toc.Time{Sec: int64(v) >> nsecBits, Nsec: uint32(v & farTime)}
+		return toc.Time{Sec: int64(v) >> nsecBits, Nsec: uint32(v & farTime)}, nil
 	}
-	times := t.sections[secTimes]
-	at := v >> nsecBits * timeLen
-	if at >= uint64(len(times)) {
-		return toc.Time{}
+	b, err := t.take(secTimes, v>>nsecBits*timeLen, timeLen, "time")
+	if err != nil {
+		return toc.Time{}, err
 	}
 	le := binary.LittleEndian
-	return toc.Time{Sec: int64(le.Uint64(times[at:])), Nsec: uint32(le.Uint64(times[at+8:]))}
+	return toc.Time{Sec: int64(le.Uint64(b)), Nsec: uint32(le.Uint64(b[8:]))}, nil
 }
 
 // name gives the bytes of a name; they are part of the mapping.
-func (t *Tree) name(at uint32) ([]byte, bool) {
-	s := t.sections[secStrings]
-	if uint64(at) >= uint64(len(s)) || int(s[at]) > len(s)-int(at)-1 {
-		return nil, false
-	}
-	return s[at+1 : int(at)+1+int(s[at])], true
-}
-
-func (t *Tree) target(n inode) ([]byte, error) {
-	s := t.sections[secStrings]
-	if n.size > uint64(len(s)) || len(s)-int(n.size) < 2 {
-		return nil, t.bad("target out of range")
-	}
-	s = s[n.size:]
-	l := int(s[0]) | int(s[1])<<8
-	if l > len(s)-2 {
-		return nil, t.bad("target out of range")
-	}
-	return s[2 : 2+l], nil
-}
-
-// children gives the dentries of a directory.
-func (t *Tree) children(id NodeID) ([]byte, error) {
-	n, m, err := t.inode(id)
+func (t *Tree) name(at uint32) ([]byte, error) {
+	n, err := t.take(secStrings, uint64(at), 1, "name")
 	if err != nil {
 		return nil, err
 	}
+	return t.take(secStrings, uint64(at)+1, uint64(n[0]), "name")
+}
+
+func (t *Tree) target(n inode) ([]byte, error) {
+	l, err := t.take(secStrings, n.size, 2, "target")
+	if err != nil {
+		return nil, err
+	}
+	return t.take(secStrings, n.size+2, uint64(l[0])|uint64(l[1])<<8, "target")
+}
+
+// children gives the dentries of a directory: from number first on, count.
+func (t *Tree) children(id NodeID) (first, count uint64, err error) {
+	n, m, err := t.inode(id)
+	if err != nil {
+		return 0, 0, err
+	}
 	if m.mode&unix.S_IFMT != unix.S_IFDIR {
-		return nil, ErrNotDir
+		return 0, 0, ErrNotDir
 	}
-	all := t.sections[secDents]
-	first, count := n.size&0xffffffff, n.size>>32
-	if (first+count)*dentryLen > uint64(len(all)) {
-		return nil, t.bad("children out of range")
+	first, count = n.size&0xffffffff, n.size>>32
+	if (first+count)*dentryLen > t.sections[secDents].len() {
+		return 0, 0, t.bad("children out of range")
 	}
-	return all[first*dentryLen : (first+count)*dentryLen], nil
+	return first, count, nil
 }
 
 // dentry gives the name and the node of a dentry.
-func (t *Tree) dentry(b []byte) ([]byte, NodeID, error) {
-	name, ok := t.name(binary.LittleEndian.Uint32(b))
-	if !ok {
-		return nil, 0, t.bad("name out of range")
+func (t *Tree) dentry(i uint64) ([]byte, NodeID, error) {
+	b, err := t.take(secDents, i*dentryLen, dentryLen, "dentry")
+	if err != nil {
+		return nil, 0, err
 	}
-	return name, NodeID(binary.LittleEndian.Uint32(b[4:])) + 1, nil
+	name, err := t.name(binary.LittleEndian.Uint32(b))
+	return name, NodeID(binary.LittleEndian.Uint32(b[4:])) + 1, err
 }
 
 // Lookup gives the node of a name in a directory; a name that is not there
 // matches [io/fs.ErrNotExist].
 func (t *Tree) Lookup(dir NodeID, name string) (NodeID, error) {
-	dents, err := t.children(dir)
+	first, count, err := t.children(dir)
 	if err != nil {
 		return 0, err
 	}
-	i := sort.Search(len(dents)/dentryLen, func(i int) bool {
-		n, _ := t.name(binary.LittleEndian.Uint32(dents[i*dentryLen:]))
-		return string(n) >= name
+	var failed error
+	i, found := sort.Find(int(count), func(i int) int {
+		n, _, err := t.dentry(first + uint64(i))
+		if err != nil {
+			failed = err
+		}
+		return strings.Compare(name, string(n))
 	})
-	if i*dentryLen == len(dents) {
+	if failed != nil {
+		return 0, failed
+	}
+	if !found {
 		return 0, iofs.ErrNotExist
 	}
-	got, id, err := t.dentry(dents[i*dentryLen:])
-	if err != nil {
-		return 0, err
-	}
-	if string(got) != name {
-		return 0, iofs.ErrNotExist
-	}
-	return id, nil
+	_, id, err := t.dentry(first + uint64(i))
+	return id, err
 }
 
 // ReadDir calls emit for the children of a directory in the order of their
 // names, from number cookie on (0 is the first), until emit gives false. next
 // is the cookie that goes on after this name. "." and ".." are not among them.
 func (t *Tree) ReadDir(dir NodeID, cookie uint64, emit func(name string, id NodeID, next uint64) bool) error {
-	dents, err := t.children(dir)
+	first, count, err := t.children(dir)
 	if err != nil {
 		return err
 	}
-	for i := cookie; i < uint64(len(dents)/dentryLen); i++ {
-		name, id, err := t.dentry(dents[i*dentryLen:])
+	for i := cookie; i < count; i++ {
+		name, id, err := t.dentry(first + i)
 		if err != nil {
 			return err
 		}

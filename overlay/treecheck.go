@@ -78,9 +78,12 @@ func (t *Tree) checkContents(id NodeID, a Attr) error {
 		return err
 	}
 	end := int64(0)
-	for i := range d.count() {
-		x := d.extent(i)
-		if x.off < end || x.len < 0 || x.len > d.size-x.off {
+	for i := range d.extents {
+		x, err := d.extent(i)
+		if err != nil {
+			return err
+		}
+		if x.off < end {
 			return fmt.Errorf("node %d: extent %d: [%d, +%d) of %d bytes", id, i, x.off, x.len, d.size)
 		}
 		end = x.off + x.len

@@ -14,7 +14,8 @@ type fileData struct {
 	off     int64 // where its data begins in the layer, if it is not sparse
 	size    int64 // as a program sees it
 	sparse  bool
-	extents []byte // of a sparse file: extentLen each, rising
+	first   uint64 // of a sparse file: the number of its first extent
+	extents int    // and how many, rising
 }
 
 // near is how many numbers NextFile looks at: directories without files, and
@@ -59,26 +60,29 @@ func (t *Tree) inodeData(n inode) (fileData, error) {
 	if !n.sparse() {
 		return d, nil
 	}
-	rec, all := t.sections[secSparse], t.sections[secExtents]
-	if n.data()*sparseLen >= uint64(len(rec)) {
-		return d, t.bad("sparse record out of range")
+	rec, err := t.take(secSparse, n.data()*sparseLen, sparseLen, "sparse record")
+	if err != nil {
+		return d, err
 	}
-	rec = rec[n.data()*sparseLen:]
 	le := binary.LittleEndian
-	first, count := uint64(le.Uint32(rec)), uint64(le.Uint32(rec[4:]))
-	if (first+count)*extentLen > uint64(len(all)) {
+	d.sparse, d.first, d.extents = true, uint64(le.Uint32(rec)), int(le.Uint32(rec[4:]))
+	if (d.first+uint64(d.extents))*extentLen > t.sections[secExtents].len() {
 		return d, t.bad("extents out of range")
 	}
-	d.sparse, d.extents = true, all[first*extentLen:(first+count)*extentLen]
 	return d, nil
 }
 
-func (d *fileData) count() int { return len(d.extents) / extentLen }
-
-func (d *fileData) extent(i int) extent {
+func (d *fileData) extent(i int) (extent, error) {
+	b, err := d.tree.take(secExtents, (d.first+uint64(i))*extentLen, extentLen, "extent")
+	if err != nil {
+		return extent{}, err
+	}
 	le := binary.LittleEndian
-	b := d.extents[i*extentLen:]
-	return extent{off: int64(le.Uint64(b)), len: int64(le.Uint64(b[8:])), layerOff: int64(le.Uint64(b[16:]))}
+	x := extent{off: int64(le.Uint64(b)), len: int64(le.Uint64(b[8:])), layerOff: int64(le.Uint64(b[16:]))}
+	if x.off < 0 || x.len < 0 || x.layerOff < 0 || x.len > d.size-x.off {
+		return x, d.tree.bad("extent of bytes that the file has not")
+	}
+	return x, nil
 }
 
 // dataLen is how many bytes of a sparse file are no hole.
@@ -88,8 +92,12 @@ func (t *Tree) dataLen(n inode) (int64, error) {
 		return 0, err
 	}
 	var sum int64
-	for i := range d.count() {
-		sum += d.extent(i).len
+	for i := range d.extents {
+		x, err := d.extent(i)
+		if err != nil {
+			return 0, err
+		}
+		sum += x.len
 	}
 	return sum, nil
 }
@@ -105,10 +113,23 @@ func (d *fileData) each(off, n int64, do func(layerOff, length int64) error) err
 		}
 		return do(d.off+off, n)
 	}
-	first := sort.Search(d.count(), func(i int) bool { x := d.extent(i); return x.off+x.len > off })
-	for i := first; i < d.count() && off < end; i++ {
-		x := d.extent(i)
-		if x.off < 0 || x.len < 0 || x.layerOff < 0 || x.len > d.size-x.off || x.off+x.len < off {
+	var failed error
+	first := sort.Search(d.extents, func(i int) bool {
+		x, err := d.extent(i)
+		if err != nil {
+			failed = err
+		}
+		return x.off+x.len > off
+	})
+	if failed != nil {
+		return failed
+	}
+	for i := first; i < d.extents && off < end; i++ {
+		x, err := d.extent(i)
+		if err != nil {
+			return err
+		}
+		if x.off+x.len < off {
 			return d.tree.bad("extents out of order")
 		}
 		if x.off > off {

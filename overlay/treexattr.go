@@ -15,30 +15,41 @@ func (t *Tree) Xattrs(id NodeID) ([]toc.Xattr, error) {
 	if err != nil || m.xattrs == 0 {
 		return nil, err
 	}
-	b := t.sections[secXattrs]
+	le := binary.LittleEndian
 	at := uint64(m.xattrs) - 1
-	if at+4 > uint64(len(b)) {
+	b, err := t.take(secXattrs, at, 4, "attributes")
+	if err != nil {
+		return nil, err
+	}
+	n := le.Uint32(b)
+	if at += 4; uint64(n)*5 > t.sections[secXattrs].len() {
 		return nil, t.bad("attributes out of range")
 	}
-	le := binary.LittleEndian
-	n := le.Uint32(b[at:])
-	b = b[at+4:]
-	if uint64(n)*5 > uint64(len(b)) {
-		return nil, t.bad("attributes out of range")
+	// next gives what comes after a length of so many bytes.
+	next := func(bytes int) ([]byte, error) {
+		l, err := t.take(secXattrs, at, uint64(bytes), "attributes")
+		if err != nil {
+			return nil, err
+		}
+		size := uint64(l[0])
+		if bytes == 4 {
+			size = uint64(le.Uint32(l))
+		}
+		b, err := t.take(secXattrs, at+uint64(bytes), size, "attributes")
+		at += uint64(bytes) + size
+		return b, err
 	}
 	xs := make([]toc.Xattr, n)
 	for i := range xs {
-		if len(b) < 1 || len(b) < 1+int(b[0])+4 {
-			return nil, t.bad("attributes out of range")
+		name, err := next(1)
+		if err != nil {
+			return nil, err
 		}
-		nameEnd := 1 + int(b[0])
-		size := le.Uint32(b[nameEnd:])
-		value := b[nameEnd+4:]
-		if uint64(size) > uint64(len(value)) {
-			return nil, t.bad("attributes out of range")
+		value, err := next(4)
+		if err != nil {
+			return nil, err
 		}
-		xs[i] = toc.Xattr{Name: string(b[1:nameEnd]), Value: value[:size:size]}
-		b = value[size:]
+		xs[i] = toc.Xattr{Name: string(name), Value: value}
 	}
 	return xs, nil
 }
@@ -46,5 +57,6 @@ func (t *Tree) Xattrs(id NodeID) ([]toc.Xattr, error) {
 // MayHaveXattr is false only if no node has an attribute of that name: most
 // images have none at all, and need not be asked for each file.
 func (t *Tree) MayHaveXattr(_ NodeID, name string) bool {
-	return strings.HasPrefix(name, originPrefix) || bytes.Contains(t.sections[secXattrs], []byte(name))
+	all, wrong := t.sections[secXattrs].read(0, t.sections[secXattrs].len())
+	return strings.HasPrefix(name, originPrefix) || wrong != "" || bytes.Contains(all, []byte(name))
 }

@@ -83,10 +83,11 @@ func (v *View) offset(id NodeID) ([]byte, error) {
 		return nil, ErrNoXattr
 	case err != nil:
 		return nil, err
-	case d.size == 0 || d.sparse && d.count() == 0:
+	case d.size == 0 || d.sparse && d.extents == 0:
 		return nil, ErrNoXattr
 	case d.sparse:
-		return strconv.AppendInt(nil, d.extent(0).layerOff, 10), nil
+		x, err := d.extent(0)
+		return strconv.AppendInt(nil, x.layerOff, 10), err
 	}
 	return strconv.AppendInt(nil, d.off, 10), nil
 }

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mica/overlay"
 )
 
 // until waits for a condition that another process brings about.
@@ -126,6 +129,24 @@ func TestNotReady(t *testing.T) {
 	}
 	if names, err := os.ReadDir(s.path("lazy")); len(names) != 3000 || err != nil {
 		t.Errorf("then: %d names, %v", len(names), err)
+	}
+}
+
+// notReady is a lazyView of which nothing is ready.
+type notReady struct{ View }
+
+func (notReady) Hold(overlay.NodeID) (func(), bool) { return nil, false }
+func (notReady) Prepare(context.Context, overlay.NodeID) (func(), error) {
+	return nil, errors.New("made ready")
+}
+
+// TestAsksNothing: what only tells something has nothing made ready.
+func TestAsksNothing(t *testing.T) {
+	s := &session{lazy: notReady{}}
+	for op, want := range map[uint32]bool{opForget: true, opBatchForget: true, opInterrupt: true, opDestroy: true, opLookup: false, opRead: false, opReaddir: false} {
+		if _, ready := s.hold(header{opcode: op, node: 7}); ready != want {
+			t.Errorf("%s: ready %v, want %v", opName(int(op)), ready, want)
+		}
 	}
 }
 

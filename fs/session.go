@@ -38,6 +38,7 @@ const (
 	outHeaderLen    = 16
 	notifyResend    = 7 // FUSE_NOTIFY_RESEND
 	opLookup        = 1
+	opForget        = 2
 	opSetattr       = 4
 	opRename        = 12
 	opLink          = 13
@@ -51,6 +52,8 @@ const (
 	opReaddir       = 28
 	opFsyncdir      = 30
 	opInterrupt     = 36
+	opDestroy       = 38
+	opBatchForget   = 42
 	opFallocate     = 43
 	opReaddirplus   = 44
 	opRename2       = 45
@@ -240,7 +243,10 @@ func (s *session) serve() error {
 	// Whoever waited for a read was told so by the kernel.
 	s.h.closing.Store(true)
 	s.work.stop(func(j *job) { s.interrupt(j.unique) })
-	s.making.stop((*job).giveUp)
+	s.making.stop(func(j *job) {
+		j.giveUp()
+		s.interrupt(j.unique) // once it is ready it is a request like others
+	})
 	return errors.Join(err, s.dev.Close())
 }
 
@@ -283,7 +289,8 @@ func (s *session) dispatch(l *lane, req []byte) {
 	if hd.opcode < opCount {
 		s.requests[hd.opcode].Add(1)
 	}
-	if s.lazy != nil && !s.lazy.Ready(node(&fuse.InHeader{NodeId: hd.node})) {
+	release, ready := s.hold(hd)
+	if !ready {
 		j := &job{unique: hd.unique, req: slices.Clone(req), opcode: hd.opcode, start: start}
 		j.ctx, j.cancel = context.WithCancel(context.Background())
 		switch hd.opcode {
@@ -301,7 +308,7 @@ func (s *session) dispatch(l *lane, req []byte) {
 			next = s.follows(node(&fuse.InHeader{NodeId: hd.node}))
 		}
 		if ok && (next != nil || !s.cached(hd, off, n)) {
-			s.work.add(&job{unique: hd.unique, req: slices.Clone(req), opcode: opRead, node: hd.node, size: n, start: start, next: next})
+			s.work.add(&job{unique: hd.unique, req: slices.Clone(req), opcode: opRead, node: hd.node, size: n, start: start, next: next, release: release})
 			return
 		}
 	case opFsync, opFsyncdir, opCopyFileRange, opWrite, opSetattr, opSetxattr, opRemovexattr, opFallocate, opOpen, opLink, opRename, opRename2:
@@ -327,6 +334,20 @@ func (s *session) dispatch(l *lane, req []byte) {
 	}
 	s.answer(l, req)
 	s.timed(hd.opcode, start)
+	release()
+}
+
+// hold keeps what a request asks about ready until release is called; false is
+// that it has to be made ready first.
+func (s *session) hold(hd header) (release func(), ready bool) {
+	switch {
+	case s.lazy == nil:
+	case hd.opcode == opForget || hd.opcode == opBatchForget || hd.opcode == opInterrupt || hd.opcode == opDestroy:
+		// These ask nothing, and the first come for many nodes when memory is short.
+	default:
+		return s.lazy.Hold(node(&fuse.InHeader{NodeId: hd.node}))
+	}
+	return func() {}, true
 }
 
 // follows is what pusher.asked gives for a read from the start of a file. Who
@@ -420,6 +441,9 @@ func (s *session) answerJob(j *job) {
 	if j.size > smallRead {
 		pool = &s.large
 	}
+	if j.release != nil {
+		defer j.release()
+	}
 	l := pool.Get().(*lane)
 	s.answerAfter(l, j.req, j.next)
 	s.timed(j.opcode, j.start)
@@ -430,9 +454,10 @@ func (s *session) answerJob(j *job) {
 func (s *session) prepareJob(j *job) {
 	defer j.giveUp()
 	in := &fuse.InHeader{NodeId: parseHeader(j.req).node}
-	err := s.lazy.Prepare(j.ctx, node(in))
+	release, err := s.lazy.Prepare(j.ctx, node(in))
 	switch {
 	case err == nil:
+		j.release = release
 		s.answerJob(j)
 	case j.ctx.Err() != nil:
 		s.replyError(j.unique, syscall.EINTR)

@@ -67,12 +67,13 @@ type pather interface {
 
 // A lazyView is a View parts of which are made when they are looked at.
 type lazyView interface {
-	// Ready is false for nodes about which nothing is known at once: who asks
-	// has to wait, and should not be waited for.
-	Ready(overlay.NodeID) bool
-	// Prepare sees to it that a node is ready, which takes long. It gives up when
-	// ctx ends.
-	Prepare(ctx context.Context, id overlay.NodeID) error
+	// Hold keeps a node ready until release is called. It is false for nodes about
+	// which nothing is known at once: who asks has to wait, and should not be
+	// waited for.
+	Hold(overlay.NodeID) (release func(), ready bool)
+	// Prepare is Hold that makes the node ready first, which takes long. It gives
+	// up when ctx ends.
+	Prepare(ctx context.Context, id overlay.NodeID) (release func(), err error)
 }
 
 // A fleetingView is a View with names that mean another node each time.

@@ -53,31 +53,31 @@ func (v *memView) openWith(path string) {
 	}
 }
 
-// Ready is that of a [lazyView].
-func (v *memView) Ready(id overlay.NodeID) bool {
+// Hold is that of a [lazyView].
+func (v *memView) Hold(id overlay.NodeID) (func(), bool) {
 	if id != v.lazy {
-		return true
+		return func() {}, true
 	}
 	select {
 	case <-v.gate:
-		return true
+		return func() {}, true
 	default:
-		return false
+		return nil, false
 	}
 }
 
 // Prepare is that of a [lazyView].
-func (v *memView) Prepare(ctx context.Context, id overlay.NodeID) error {
+func (v *memView) Prepare(ctx context.Context, id overlay.NodeID) (func(), error) {
 	if id != v.lazy {
-		return nil
+		return func() {}, nil
 	}
 	v.slow.Add(1)
 	defer v.slow.Add(-1)
 	select {
 	case <-v.gate:
-		return nil
+		return func() {}, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 

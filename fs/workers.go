@@ -44,6 +44,8 @@ type job struct {
 
 	ctx    context.Context // of what has to be made ready first; nil if nothing has
 	cancel func()
+	// release ends that what is asked about is kept ready; nil if nothing has to be.
+	release func()
 }
 
 // giveUp ends what is made ready for the job.
@@ -93,6 +95,9 @@ func (w *workers) withdraw(unique uint64) bool {
 	i := slices.IndexFunc(w.queue, func(j *job) bool { return j.unique == unique })
 	if i < 0 {
 		return false
+	}
+	if j := w.queue[i]; j.release != nil {
+		j.release()
 	}
 	w.queue = slices.Delete(w.queue, i, i+1)
 	return true

@@ -20,7 +20,7 @@ const HiddenName = ".mica"
 //	.mica/at/N/       the image as it was after layer N
 //	.mica/NAME        the files given to NewHidden
 //
-// A view of layers is made when it is looked at (see [Hidden.Ready]), leaves
+// A view of layers is made when it is looked at (see [Hidden.Hold]), leaves
 // nothing in the store, and may be made again later. Its methods may be called
 // concurrently.
 type Hidden struct {

@@ -100,9 +100,11 @@ func TestHidden(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 			continue
 		}
-		if !h.Ready(a.ID) {
-			t.Errorf("%s: found, and not ready", path)
+		release, ready := h.Hold(a.ID)
+		if !ready {
+			t.Fatalf("%s: found, and not ready", path)
 		}
+		release()
 		if again, err := h.Attr(a.ID); err != nil || again != a {
 			t.Errorf("%s: Attr = %+v, %v; Lookup gave %+v", path, again, err, a)
 		}

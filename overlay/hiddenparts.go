@@ -3,9 +3,11 @@ package overlay
 import (
 	"context"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 
 	"mica/layerstore"
@@ -128,7 +130,7 @@ func (p *hiddenParts) start(key partKey, merge func(context.Context) (*View, err
 	p.m[key] = one
 	p.wg.Go(func() {
 		defer one.cancel()
-		view, err := merge(ctx)
+		view, err := caught(ctx, merge)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		defer close(one.made)
@@ -148,6 +150,16 @@ func (p *hiddenParts) start(key partKey, merge func(context.Context) (*View, err
 		p.shed(one)
 	})
 	return one
+}
+
+// caught is merge, for which a panic is an error.
+func caught(ctx context.Context, merge func(context.Context) (*View, error)) (v *View, err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("internal error (bug): %v\n%s", reason, debug.Stack())
+		}
+	}()
+	return merge(ctx)
 }
 
 // shed lets go of views that nobody uses, until no more are left than may be.
@@ -189,29 +201,34 @@ func (p *hiddenParts) close() error {
 	return errors.Join(errs...)
 }
 
-// Ready reports whether what is asked about a node can be answered at once:
-// else a view of layers has to be merged first, which takes as long as a first
-// mount of them, without the reading.
-func (h *Hidden) Ready(id NodeID) bool {
+// Hold keeps what is asked about a node at hand until release is called. It is
+// false where a view of layers has to be merged first, which takes as long as a
+// first mount of them, without the reading.
+func (h *Hidden) Hold(id NodeID) (release func(), ready bool) {
 	key, ok := h.partOf(id)
 	if !ok {
-		return true
+		return inUseForEver, true
 	}
 	v, release := h.parts.hold(key)
-	if v == nil {
-		return false
-	}
-	release()
-	return true
+	return release, v != nil
 }
 
-// Prepare sees to it that a node is ready. It gives up when ctx ends, and what it
-// began ends unless others wait for it.
-func (h *Hidden) Prepare(ctx context.Context, id NodeID) error {
-	key, ok := h.partOf(id)
-	if !ok {
-		return nil
+// Prepare is Hold that has the view made if it is not there. It gives up when ctx
+// ends, and what it began ends unless others wait for it.
+func (h *Hidden) Prepare(ctx context.Context, id NodeID) (release func(), err error) {
+	for {
+		release, ready := h.Hold(id)
+		if ready {
+			return release, nil
+		}
+		if err := h.prepare(ctx, id); err != nil {
+			return nil, err
+		}
 	}
+}
+
+func (h *Hidden) prepare(ctx context.Context, id NodeID) error {
+	key := partOf(id)
 	return h.parts.join(ctx, key, func(ctx context.Context) (*View, error) { return h.make(ctx, key) })
 }
 
@@ -234,7 +251,7 @@ func (h *Hidden) part(id NodeID) (v *View, release func(), err error) {
 		if v, release := h.parts.hold(key); v != nil {
 			return v, release, nil
 		}
-		if err := h.Prepare(h.parts.ctx, id); err != nil {
+		if err := h.prepare(h.parts.ctx, id); err != nil {
 			return nil, nil, err
 		}
 	}

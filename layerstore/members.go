@@ -116,6 +116,9 @@ func notes(found toc.Summary) []string {
 		}
 		all = append(all, n.Text)
 	}
+	if more := found.Noted - len(found.Notes); more > 0 {
+		all[len(all)-1] = fmt.Sprintf("%d more such entries", more+1)
+	}
 	return all
 }
 

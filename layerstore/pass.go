@@ -209,6 +209,9 @@ func (p *pass) blame(ctx context.Context, err error) error {
 	var badGzip *inflate.FormatError
 	var badZstd *unzstd.FormatError
 	damaged := errors.As(err, &badTar) || errors.As(err, &badGzip) || errors.As(err, &badZstd) || errors.Is(err, io.ErrUnexpectedEOF)
+	if err == io.ErrUnexpectedEOF {
+		err = fmt.Errorf("the blob ends too early, after %d bytes: %w", p.src.Size(), err)
+	}
 	if !damaged || p.spec.Digest == "" || ctx.Err() != nil {
 		return err
 	}

@@ -38,9 +38,11 @@ func (v *View) Xattrs(id NodeID) ([]string, error) {
 	if err != nil || len(xs) == 0 {
 		return nil, err
 	}
-	names := make([]string, len(xs))
-	for i, x := range xs {
-		names[i] = x.Name
+	names := make([]string, 0, len(xs))
+	for _, x := range xs {
+		if !strings.HasPrefix(x.Name, originPrefix) { // ours, which are never listed
+			names = append(names, x.Name)
+		}
 	}
 	return names, nil
 }

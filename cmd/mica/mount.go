@@ -125,7 +125,7 @@ func (m *mounter) run(ctx context.Context, cmd *cobra.Command, image []string, d
 	if img == nil { // mounted there already
 		return m.tell("", abs)
 	}
-	if n, _ := show.total(); n > 0 && !m.quiet {
+	if n, _ := show.total(); n > 0 && !m.quiet { // to look takes time
 		m.tellNotes(ctx, img)
 	}
 	summary := m.summary(img, show, start)
@@ -247,7 +247,7 @@ func (m *mounter) tellNotes(ctx context.Context, img *openImage) {
 		}
 	}
 	if n > toldNotes {
-		m.note(fmt.Sprintf("%d more such notes: mica layers --format json", n-toldNotes))
+		m.note("more is left out: mica layers --format json")
 	}
 }
 

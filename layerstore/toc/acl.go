@@ -111,6 +111,11 @@ func parseACLEntry(line string) (aclEntry, error) {
 	return e, nil
 }
 
+// plainACL is how long an access control list is that says no more than the
+// mode does. A disk keeps none then, and GNU tar writes one for each directory
+// with defaults for what is made in it.
+const plainACL = 4 + 3*8
+
 var errACL = errors.New("access control list: not one that Linux takes")
 
 // checkACL holds value against the kernel's rules (posix_acl_valid): the tags

@@ -3,6 +3,7 @@ package toc
 import (
 	"bytes"
 	"errors"
+	"fmt"
 )
 
 // A key is a PAX record that says something about a file and stands in place
@@ -126,6 +127,9 @@ func (s *scanner) takeLocal(b []byte) error {
 			}
 			s.local.vals[k] = value
 			continue
+		}
+		if bytes.HasPrefix(name, []byte("MSWINDOWS.")) {
+			return fmt.Errorf("a layer of Windows (PAX record %.40q), where one of Linux belongs", name)
 		}
 		if err := s.local.addExtent(name, value); err != nil {
 			return err

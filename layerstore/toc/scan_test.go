@@ -366,6 +366,7 @@ func TestScanRefuses(t *testing.T) {
 		{about: "path out of the root", layer: tarOf(tarFile("../etc/passwd", "x")), err: `"../etc/passwd": leads out of the root`, stdOK: true},
 		{about: "path out of the root, in the middle", layer: tarOf(tarFile("a/../../b", "")), err: "leads out", stdOK: true},
 		{about: "hard link out of the root", layer: tarOf(tarLink(flagHardlink, "a", "../../etc/shadow")), err: `hard link to "../../etc/shadow": leads out of the root`, stdOK: true},
+		{about: "a layer of Windows", layer: bytes.Join([][]byte{tarPAX("MSWINDOWS.fileattr", "16"), tarOf(tarFile("Files/a", ""))}, nil), err: "a layer of Windows (PAX record \"MSWINDOWS.fileattr\")", stdOK: true},
 		{about: "whiteout of the root", layer: tarOf(tarFile(".wh..", "")), err: "whiteout", stdOK: true},
 		{about: "whiteout of the parent", layer: tarOf(tarFile("a/.wh...", "")), err: "whiteout", stdOK: true},
 		{about: "whiteout of nothing", layer: tarOf(tarFile("a/.wh.", "")), err: "whiteout", stdOK: true},

@@ -93,6 +93,9 @@ func parseXattr(key, value []byte) (x xattrRecord, err error) {
 		// one would be an error then.
 		err = checkACL(x.value)
 	}
+	if err == nil && x.name == aclAccess && len(x.value) == plainACL {
+		return xattrRecord{}, nil
+	}
 	if err != nil {
 		return x, fmt.Errorf("PAX record %.100q: %w: left out", key, err)
 	}

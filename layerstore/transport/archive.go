@@ -84,7 +84,7 @@ func readArchive(ctx context.Context, src blob.Source, owns closers) (*archive, 
 // that lead outside are no names of this archive; of two the later one counts,
 // as when tar unpacks them.
 func (a *archive) add(hdr *tar.Header, off int64) bool {
-	name := inside(hdr.Name)
+	name := inside(strings.TrimLeft(hdr.Name, "/")) // as tar unpacks it
 	m := member{off: off, size: hdr.Size}
 	switch hdr.Typeflag {
 	case tar.TypeReg, tar.TypeCont:
@@ -92,7 +92,7 @@ func (a *archive) add(hdr *tar.Header, off int64) bool {
 	case tar.TypeGNUSparse:
 		m.sparse = true
 	case tar.TypeLink:
-		m.link, m.target = true, inside(hdr.Linkname)
+		m.link, m.target = true, inside(strings.TrimLeft(hdr.Linkname, "/"))
 	case tar.TypeSymlink:
 		m.link = true
 		if !path.IsAbs(hdr.Linkname) {

@@ -99,14 +99,24 @@ func (d *document) checkImage(object string) error {
 	case d.Config != nil && (what == "" || what == ocispec.MediaTypeEmptyJSON):
 		what = d.Config.MediaType
 	}
-	text := "no image, but an artifact without a root filesystem: " + what
+	if err := refuseArtifact(what); err != nil {
+		return err
+	}
+	return notImage("an artifact without a root filesystem", what)
+}
+
+// refuseArtifact refuses a media type that is known to be of no image.
+func refuseArtifact(mediaType string) error {
 	for _, a := range artifacts {
-		if strings.HasPrefix(what, a.mediaType) {
-			text = fmt.Sprintf("no image, but %s: %s", a.name, what)
-			break
+		if strings.HasPrefix(mediaType, a.mediaType) {
+			return notImage(a.name, mediaType)
 		}
 	}
-	return &UnsupportedError{Text: text, hint: "to have its files: oras pull, or skopeo copy SRC dir:DIR"}
+	return nil
+}
+
+func notImage(what, mediaType string) error {
+	return &UnsupportedError{Text: fmt.Sprintf("no image, but %s: %s", what, mediaType), hint: "to have its files: oras pull, or skopeo copy SRC dir:DIR"}
 }
 
 // isConfigType knows the media types of image configs. Docker 1.10 pushed
@@ -124,7 +134,8 @@ func refuseLayerType(object, mediaType string) error {
 			hint: "decrypt it first: skopeo copy --decryption-key KEY SRC DST",
 		}
 	}
-	return nil
+	// Signatures have the config of an image.
+	return refuseArtifact(mediaType)
 }
 
 // layerTypes are the beginnings of the media types of layers that are tar

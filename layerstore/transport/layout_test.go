@@ -280,6 +280,10 @@ func TestRefused(t *testing.T) {
 		}, text: "layer 1/1 is not in here, but at https://example.com/l: foreign layers are not fetched", code: "media-type",
 			hint:        "fetch it from there to blobs/" + strings.Replace(sha, ":", "/", 1) + ", beside the others",
 			archiveHint: "unpack the archive to a directory, and fetch the layer to its blobs/" + strings.Replace(sha, ":", "/", 1)},
+		{about: "a signature with the config of an image", build: func(b *builder) ocispec.Descriptor {
+			return with(b, b.blob("application/vnd.dev.cosign.simplesigning.v1+json", []byte("{}")))
+		}, text: "no image, but a cosign signature: application/vnd.dev.cosign.simplesigning.v1+json", code: "media-type",
+			hint: "to have its files: oras pull, or skopeo copy SRC dir:DIR"},
 		{about: "a missing layer", build: func(b *builder) ocispec.Descriptor {
 			return with(b, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: sha, Size: 1})
 		}, text: "layer 1/1 " + sha + ": missing", code: "corrupt"},

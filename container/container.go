@@ -288,8 +288,11 @@ func (c *Container) settleInCharge(ctx context.Context) error {
 
 // tidy removes what is there of a container only while it runs.
 func (c *Container) tidy(ctx context.Context) error {
-	err := deleteRuntime(ctx, c.Config.Host.Runtime, c.Config.ID)
-	err = errors.Join(err, removeCgroups(&c.Config), c.Unmount())
+	// The runtime takes a while, and has its own mount namespace for what is mounted.
+	deleted := make(chan error, 1)
+	go func() { deleted <- deleteRuntime(ctx, c.Config.Host.Runtime, c.Config.ID) }()
+	err := c.Unmount()
+	err = errors.Join(err, <-deleted, removeCgroups(&c.Config))
 	for _, name := range []string{"attach", "bundle/pid"} {
 		if e := os.Remove(c.path(name)); e != nil && !os.IsNotExist(e) {
 			err = errors.Join(err, e)

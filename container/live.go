@@ -25,14 +25,14 @@ func (s *supervisor) live() error {
 		if err != nil {
 			return s.couldNot(err)
 		}
-		if err := deleteRuntime(background, s.c.Config.Host.Runtime, s.c.Config.ID); err != nil {
-			fmt.Fprintln(os.Stderr, "mica: supervise:", err)
-		}
 		if err := s.c.Reload(); err != nil {
 			return err
 		}
 		if !s.again(code) {
 			return s.end(code)
+		}
+		if err := deleteRuntime(background, s.c.Config.Host.Runtime, s.c.Config.ID); err != nil {
+			fmt.Fprintln(os.Stderr, "mica: supervise:", err)
 		}
 		if time.Since(began) > longEnough {
 			wait = firstDelay

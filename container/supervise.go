@@ -147,6 +147,22 @@ func newSupervisor(text string) (*supervisor, error) {
 	return s, nil
 }
 
+// obeySignals has the container asked to end where the supervisor is: by who
+// shuts the machine down, for one. It sees the container through all the same.
+func (s *supervisor) obeySignals() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGTERM)
+	for range signals {
+		c := &Container{store: s.c.store, dir: s.c.dir}
+		if err := c.change(func(st *State) { st.Stopped = true }); err == nil {
+			err = c.signal(background, c.Config.Process.stopSignal())
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "mica: supervise:", err)
+			}
+		}
+	}
+}
+
 // run waits until the root file system is there, then sees the container through.
 func (s *supervisor) run() int {
 	fr := newFrameReader(s.starter)
@@ -167,6 +183,7 @@ func (s *supervisor) run() int {
 		err = s.listen()
 	}
 	if err == nil {
+		go s.obeySignals()
 		err = s.live()
 	}
 	if err != nil {

@@ -21,7 +21,8 @@ type runFlags struct {
 
 	name, entrypoint, network, restart, memory, memorySwap, reservation, shm, cpus string
 	env, envFiles, labels, labelFiles, volumes, mounts, tmpfs, ulimits, devices    []string
-	logOpts, sysctls, hosts                                                        []string
+	logOpts, sysctls, hosts, publish                                               []string
+	userns                                                                         string
 	interactive, tty                                                               bool
 	stopTimeout                                                                    int
 	pids                                                                           int64
@@ -59,6 +60,8 @@ func (f *runFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.sysctls, "sysctl", nil, "set the kernel parameter `NAME=VALUE` of its namespaces")
 	flags.StringVar(&f.network, "network", "", "`NETWORK`: none (the default, loopback alone), host, container:NAME")
 	flags.StringVar(&f.network, "net", "", "the same")
+	flags.StringArrayVarP(&f.publish, "publish", "p", nil, "docker's, for networks that mica has not yet: refused")
+	flags.StringVar(&f.userns, "userns", "host", "`host`: user namespaces of a container's own are not there yet")
 	flags.StringVar(&h.PidMode, "pid", "", "see the processes of `host`, or of container:NAME")
 	flags.StringVar(&h.IpcMode, "ipc", "", "share memory and queues of `host`, or of container:NAME")
 	flags.StringVar(&h.UTSMode, "uts", "", "have the host name of `host`")
@@ -78,6 +81,7 @@ func (f *runFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.logOpts, "log-opt", nil, "`KEY=VALUE`: max-size (default 20m) of a log file, max-file (5) of them")
 	flags.StringVar(&h.Runtime, "runtime", "", "the OCI runtime `PROGRAM` (default runc, else crun)")
 	flags.Lookup("net").Hidden = true
+	flags.Lookup("publish").Hidden = true
 }
 
 // addLimits adds the flags that update has as well.
@@ -113,7 +117,13 @@ func (f *runFlags) config(flags *pflag.FlagSet, command []string) (*container.Co
 	case "host", "container":
 		h.NetworkMode = f.network
 	default:
-		return nil, &usageError{err: fmt.Errorf("--network %s: not there", f.network), hint: "none, host or container:NAME"}
+		return nil, &usageError{err: fmt.Errorf("--network %s: no such network", f.network), hint: "none, host or container:NAME"}
+	}
+	if len(f.publish) > 0 && h.NetworkMode != "host" {
+		return nil, &usageError{err: fmt.Errorf("-p %s: there is no network of the container's own to publish from", f.publish[0]), hint: "--network host: what it listens on is reached as it is"}
+	}
+	if f.userns != "host" {
+		return nil, &usageError{err: fmt.Errorf("--userns %s: user namespaces are not there yet", f.userns), hint: "-u USER, --cap-drop ALL, --security-opt no-new-privileges"}
 	}
 	err := errors.Join(f.limits(h), f.environment(), f.notes(), f.mountings(), f.options())
 	if err == nil && p.StopSignal != "" {

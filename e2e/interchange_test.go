@@ -75,7 +75,7 @@ func interchange(t *testing.T, hands [2]flavour, p plan, layers [][]entry, compa
 	u := &union{flavour: hands[0], h: h, dir: filepath.Join(h.dir, "m"), upper: filepath.Join(h.dir, "u"), work: filepath.Join(h.dir, "w"), index: "off"}
 	lowers := map[bool]string{}
 	for _, f := range hands {
-		image := f == overImage
+		image := f.ofImage()
 		if _, ok := lowers[image]; ok {
 			continue
 		}
@@ -86,7 +86,7 @@ func interchange(t *testing.T, hands [2]flavour, p plan, layers [][]entry, compa
 		lowers[image] = lower
 	}
 	like := newUnion(t, plainDir, layers...)
-	u.lower = lowers[hands[0] == overImage]
+	u.lower = lowers[hands[0].ofImage()]
 	if err := errors.Join(os.Mkdir(u.dir, 0o755), os.Mkdir(u.upper, 0o755), os.Mkdir(u.work, 0o755), u.mount()); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func interchange(t *testing.T, hands [2]flavour, p plan, layers [][]entry, compa
 		}
 		from := u.flavour
 		u.flavour = hands[(i+1)%2]
-		u.lower = lowers[u.flavour == overImage]
+		u.lower = lowers[u.flavour.ofImage()]
 		if err := u.mount(); err != nil {
 			t.Fatal(err)
 		}

@@ -130,7 +130,7 @@ func copyUpRules() []rule {
 				g.write("f", "new")
 				g.ok(unix.Unlink(g.p("f")), "unlink")
 				g.ok(g.umount(), "umount")
-				if g.flavour == plainDir || g.flavour == kernel {
+				if g.flavour == plainDir || g.flavour.isKernel() {
 					return // K keeps work/work and work/index
 				}
 				entries, err := os.ReadDir(g.work)

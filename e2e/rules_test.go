@@ -33,7 +33,7 @@ func one(entries ...entry) [][]entry { return [][]entry{entries} }
 // TestRules tries each rule over each flavour. All but a few share one mount, in
 // directories of their own, and run side by side.
 func TestRules(t *testing.T) {
-	for _, f := range flavours() {
+	for _, f := range andByKernel(flavours()) {
 		t.Run(string(f), func(t *testing.T) {
 			t.Parallel()
 			testRules(t, f)
@@ -65,7 +65,13 @@ func testRules(t *testing.T, f flavour) {
 			if err == nil {
 				err = (&ground{union: u, root: roots[r.about]}).try(r.do)
 			}
-			if why, ok := r.not[f]; ok {
+			why, ok := r.not[f]
+			if f == overKernel && !ok {
+				if why, ok = r.not[kernel]; !ok {
+					why, ok = kernelBreaks[r.about]
+				}
+			}
+			if ok {
 				t.Logf("%s: %s; here: %v", f, why, err)
 			} else if err != nil {
 				t.Error(err)
@@ -100,4 +106,20 @@ func addLayers(to, layers [][]entry) [][]entry {
 		to[i] = append(to[i], l...)
 	}
 	return to
+}
+
+// kernelBreaks are the rules that the kernel's overlayfs breaks over a mount of
+// mica's, besides those that it breaks over directories (rule.not): it is given no
+// file handles, as it would take what it finds by them for stale.
+var kernelBreaks = map[string]string{
+	"1.6 readdir has the inode numbers and types that stat has":     "a number is another after a copy-up",
+	"3.3 inode numbers stay over a remount":                         "a number is another after a copy-up",
+	"4.2 a write by one name is seen by the other":                  "names of one lower file part at a copy-up",
+	"4.3 same number, same data: chmod too goes by all names":       "names of one lower file part at a copy-up",
+	"4.4 a link to a lower file":                                    "a number is another after a copy-up",
+	"4.5 link, unlink and rename among lower links":                 "names of one lower file part at a copy-up",
+	"4.5 unlink of a lower link lowers the count":                   "the count is the lower's",
+	"4.6 links to what is no regular file":                          "a number is another after a copy-up",
+	"4.8 one device number, no inode number twice":                  "the lower has a device number of its own",
+	"5.4 rename over targets of the lower, of the upper and merged": "names of one lower file part at a copy-up",
 }

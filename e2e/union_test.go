@@ -25,10 +25,19 @@ const (
 	overImage flavour = "mica over an image"
 	overDirs  flavour = "mica over directories"
 	kernel    flavour = "kernel overlayfs"
-	plainDir  flavour = "a plain directory"
+	// overKernel is mica's own use of the kernel's overlayfs, over an image. What
+	// that breaks this does.
+	overKernel flavour = "mica over an image, by the kernel"
+	plainDir   flavour = "a plain directory"
 )
 
 func (f flavour) isMica() bool { return f == overImage || f == overDirs }
+
+// isKernel reports whether it is the kernel's overlayfs that takes the changes.
+func (f flavour) isKernel() bool { return f == kernel || f == overKernel }
+
+// ofImage reports whether what is below is an image.
+func (f flavour) ofImage() bool { return f == overImage || f == overKernel }
 
 // flavours are those that can be had here. MICA_TEST_FLAVOUR names the only one to try.
 func flavours() []flavour {
@@ -37,6 +46,15 @@ func flavours() []flavour {
 		all = []flavour{only}
 	}
 	return all
+}
+
+// andByKernel adds mica's use of the kernel to flavours: to suites that tell what that
+// breaks apart.
+func andByKernel(all []flavour) []flavour {
+	if len(all) == 1 {
+		return all
+	}
+	return append(all, overKernel)
 }
 
 // A union is a writable directory over lower layers, bottom first.
@@ -98,7 +116,7 @@ func unionIn(h *host, at string, f flavour, layers ...[]entry) (*union, error) {
 
 // putLower writes layers as a flavour wants them, and gives what it mounts.
 func putLower(root string, f flavour, layers [][]entry) (string, error) {
-	if f == overImage {
+	if f.ofImage() {
 		var im image
 		for _, l := range layers {
 			im = append(im, layerOf(l...))
@@ -129,6 +147,8 @@ func (u *union) mount() error {
 	switch u.flavour {
 	case overImage:
 		_, err = output(u.h.command("mount", "--upper", u.upper, "--work", u.work, u.lower, u.dir))
+	case overKernel:
+		_, err = output(u.h.command("mount", "--engine", "kernel", "--upper", u.upper, "--work", u.work, u.lower, u.dir))
 	case overDirs:
 		_, err = output(u.h.command("mount", "-o", options, u.dir))
 	case kernel:
@@ -140,7 +160,7 @@ func (u *union) mount() error {
 
 func (u *union) umount() error {
 	switch u.flavour {
-	case overImage, overDirs:
+	case overImage, overDirs, overKernel:
 		var err error // see unmountFree
 		waitFor(func() bool {
 			_, err = output(u.h.command("umount", u.dir))

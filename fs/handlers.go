@@ -30,6 +30,8 @@ type handlers struct {
 	fuse.RawFileSystem
 	view View
 	log  *slog.Logger
+	// noHandles is Options.NoHandles.
+	noHandles bool
 
 	// bare reports that no file like that one has an attribute of that name; nil
 	// if the view cannot tell.

@@ -157,7 +157,7 @@ func (h *Held) Succeeds() bool {
 // Dir is the mount point, absolute and without symlinks.
 func (h *Held) Dir() string { return h.state.Dir }
 
-// Attach serves the mount out of view, with o.Log; the rest of the options is
+// Attach serves the mount out of view, with o.Log and o.NoHandles; the rest is
 // as [Hold] was given it. If another server has died, the kernel sends again
 // what that one had read and not answered (FUSE_NOTIFY_RESEND, Linux 6.9), so
 // that to the programs the change is a pause.

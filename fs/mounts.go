@@ -38,12 +38,15 @@ type Info struct {
 // runtimeDir is where records of their servers may be; root's are looked at too.
 // No mount is touched, so that a dead or slow one does no harm.
 func Mounts(runtimeDir string) ([]Info, error) {
-	entries, err := mountinfo.GetMounts(mountinfo.FSTypeFilter(fsType))
+	entries, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		return m.FSType != fsType && !(m.FSType == overlayType && strings.HasPrefix(m.Source, overlaySource)), false
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list mounts: %w", err)
 	}
 	mounts := make([]Info, len(entries))
 	for i, m := range entries {
+		m.Source = strings.TrimPrefix(m.Source, overlaySource)
 		mounts[i] = Info{Dir: m.Mountpoint, Source: m.Source, Options: m.Options + "," + m.VFSOptions, minor: m.Minor}
 		if r := findRecord(m.Minor, m.Source, runtimeDir, rootRuntimeDir); r != nil {
 			mounts[i].PID, mounts[i].Since = r.PID, r.Since

@@ -32,6 +32,10 @@ type Options struct {
 	NoSuid, NoDev, NoExec, NoAtime bool
 	// Writable mounts without the flag ro, for a [writable.View].
 	Writable bool
+	// NoHandles has the kernel give no file handles of what is mounted. Overlayfs
+	// notes them on what it copies up; what it finds by them after a remount Linux
+	// 6.18 takes for stale (ESTALE), without asking the server.
+	NoHandles bool
 	// Nonempty allows a directory that has entries, which the mount hides.
 	Nonempty bool
 	// RuntimeDir is where the record of this mount is kept while it lasts; see
@@ -116,6 +120,7 @@ func serverOn(dev *os.File, held *Held, dir string, view View, o *Options) (*Ser
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{dir: dir, source: o.Source, started: time.Now(), log: log.With(slog.String("dir", dir)), h: newHandlers(view, log), held: held, mayStart: make(chan struct{})}
+	s.h.noHandles = o.NoHandles
 	var err error
 	if o.OwnServer {
 		s.gofuse, err = goFuseServer(dev, s.h, o.kernelChecks())

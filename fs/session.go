@@ -112,10 +112,18 @@ func protocolOptions(h *handlers, checked bool) *fuse.MountOptions {
 		PanicHandler:         func(reason any) fuse.Status { return h.panicked(reason) },
 		Logger:               slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
 	}
+	if h.noHandles {
+		withoutHandles(o)
+	}
 	if w, ok := feature[*writable.View](h.view); ok {
 		writableOptions(o, w)
 	}
 	return o
+}
+
+func withoutHandles(o *fuse.MountOptions) {
+	o.ExtraCapabilities &^= fuse.CAP_EXPORT_SUPPORT
+	o.ExtraCapabilities |= fuse.CAP_NO_EXPORT_SUPPORT
 }
 
 // newSession reads the INIT request of a fresh mount from dev and answers it:

@@ -25,8 +25,7 @@ type writableHandlers struct {
 func writableOptions(o *fuse.MountOptions, w *writable.View) {
 	o.ExtraCapabilities |= fuse.CAP_WRITEBACK_CACHE | fuse.CAP_DONT_MASK | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_SETXATTR_EXT
 	// A number is good only as long as the kernel knows the node: no handles.
-	o.ExtraCapabilities &^= fuse.CAP_EXPORT_SUPPORT
-	o.ExtraCapabilities |= fuse.CAP_NO_EXPORT_SUPPORT
+	withoutHandles(o)
 	if w.CopiesAtOpen() {
 		o.ExtraCapabilities |= fuse.CAP_ATOMIC_O_TRUNC // or what is cut off were copied first
 	}

@@ -105,12 +105,24 @@ func (f *changedFlags) upperOf(ctx context.Context, arg string) (*os.File, error
 		return nil, bare(err)
 	default:
 		flushMount(arg)
-		buf := make([]byte, unix.PathMax)
-		if n, err := unix.Getxattr(arg, writable.UpperXattr, buf); err == nil {
-			path = string(buf[:n])
-		}
+		path = f.upperAt(arg)
 	}
 	return os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+}
+
+// upperAt gives the path of the upper directory of what is mounted at a directory;
+// where nothing is, that itself.
+func (f *changedFlags) upperAt(dir string) string {
+	buf := make([]byte, unix.PathMax)
+	if n, err := unix.Getxattr(dir, writable.UpperXattr, buf); err == nil {
+		return string(buf[:n])
+	}
+	if mounts, err := f.mounts(); err == nil {
+		if m, _, err := mountedAt(dir, mounts); err == nil && m.Upper() != "" {
+			return m.Upper() // of the kernel's overlayfs
+		}
+	}
+	return dir
 }
 
 // upperOfContainer opens that of a container, which need not have run yet.

@@ -36,9 +36,8 @@ func newDiff(std streams) *cobra.Command {
 		Use:   "diff [flags] DIR | OLD NEW [PATH]",
 		Short: "Tell what a mount has changed, or compare two images by content",
 		Long: `Diff DIR tells what is changed against the image: A is what was added, D deleted,
-C changed. DIR is a writable mount, in use or not an upper directory, a container,
+C changed. DIR is a writable mount, an upper directory, a container,
 or a name that was given to mount --keep. What was copied and is as before is not told.
-With --watch it goes on and tells what changes from then on.
 
 Diff OLD NEW tells what has changed from OLD to NEW, everywhere or below PATH: A is what
 was added, D deleted, M modified. Each of the two is an IMAGE or a directory: a

@@ -97,18 +97,22 @@ func (m *mounter) holdService(store *layerstore.Store, s *service, files []*os.F
 		}
 		defer func() { err = errors.Join(err, up.Close()) }()
 		// Whoever asks by overlayfs's words may look into the upper as it is there.
-		s.Upper = &serviceUpper{Files: len(files), Scratch: up.scratch, AtOpen: s.Lowers != nil}
+		s.Upper = &serviceUpper{Files: len(files), Scratch: up.scratch, AtOpen: s.Lowers != nil, Kernel: m.upper.kernel()}
 		files = append(files, up.Upper, up.Work)
+		if m.upper.kernel() {
+			return m.holdBelow(store, s, files, source, abs, up, log)
+		}
 	}
 	source = first(m.with.fs.Source, source)
 	m.with.fs.Source, m.with.fs.RuntimeDir = source, fs.RuntimeDir(store.Root())
-	var status int
-	err = m.alone(source, func() (err error) {
-		status, err = fs.Hold(m.dir, m.with.fs, fs.Holding{
-			Server: []string{"mica", "serve", source, abs}, // for ps; see serveHeld
-			State:  s, Files: files, Log: log, Stderr: m.std.err,
-		})
-		return err
+	return m.alone(source, func() error { return m.holdAt(m.dir, s, files, abs, log) })
+}
+
+// holdAt mounts at dir what is to be seen at abs.
+func (m *mounter) holdAt(dir string, s *service, files []*os.File, abs string, log *os.File) error {
+	status, err := fs.Hold(dir, m.with.fs, fs.Holding{
+		Server: []string{"mica", "serve", m.with.fs.Source, abs}, // for ps; see serveHeld
+		State:  s, Files: files, Log: log, Stderr: m.std.err,
 	})
 	if err == nil && status != 0 {
 		return &toldError{status} // by the server
@@ -187,6 +191,7 @@ func (s *service) attach(ctx context.Context, held *fs.Held, lower overlay.Lower
 	var view fs.View = lower
 	var up *writable.View
 	switch {
+	case s.Upper != nil && s.Upper.Kernel:
 	case s.Upper != nil:
 		if up, err = s.Upper.view(held, lower); err != nil {
 			return err
@@ -198,7 +203,7 @@ func (s *service) attach(ctx context.Context, held *fs.Held, lower overlay.Lower
 	default:
 		view = owned(lower, s.UID, s.GID)
 	}
-	server, err := held.Attach(view, fs.Options{Log: newLog(std.err, s.JSON)})
+	server, err := held.Attach(view, fs.Options{Log: newLog(std.err, s.JSON), NoHandles: s.Upper != nil && s.Upper.Kernel})
 	if err != nil {
 		return err
 	}
@@ -211,8 +216,10 @@ func (s *service) attach(ctx context.Context, held *fs.Held, lower overlay.Lower
 	if err := server.Serve(ctx); err != nil || s.Upper == nil || server.Drained() {
 		return err
 	}
-	if err := up.Clean(); err != nil {
-		return err
+	if up != nil {
+		if err := up.Clean(); err != nil {
+			return err
+		}
 	}
 	return s.Upper.removeScratch()
 }

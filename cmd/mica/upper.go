@@ -25,6 +25,7 @@ type upperFlags struct {
 	rw          bool
 	keep        string
 	force       bool
+	engine      choice
 }
 
 func (f *upperFlags) add(flags *pflag.FlagSet) {
@@ -33,10 +34,14 @@ func (f *upperFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.rw, "rw", false, "allow changes; they are gone after the mount")
 	flags.StringVar(&f.keep, "keep", "", "with --rw, keep the changes in the store as `NAME`, to go on with")
 	flags.BoolVar(&f.force, "force", false, "take an upper directory that was made over another image")
+	addChoice(flags, &f.engine, "engine", "who serves a mount that takes changes; kernel is overlayfs over a read-only mount,\nfor root alone, and auto is fuse here", "auto", "fuse", "kernel")
 }
 
 // writable reports whether changes are allowed.
 func (f *upperFlags) writable() bool { return f.rw || f.upper != "" }
+
+// kernel reports whether the kernel's overlayfs is to take the changes.
+func (f *upperFlags) kernel() bool { return f.engine.word == "kernel" }
 
 // check completes the flags with what -o said, and refuses what does not go
 // together.
@@ -54,12 +59,16 @@ func (f *upperFlags) check(o *mountOptions) error {
 		text = "--keep goes with --rw"
 	case f.keep != "" && (filepath.Base(f.keep) != f.keep || f.keep[0] == '.'):
 		text = fmt.Sprintf("--keep %s: a name has no slash and does not begin with a dot", f.keep)
+	case f.kernel() && !f.writable():
+		text = "--engine kernel goes with --rw or --upper"
+	case f.kernel() && o.lowers != "":
+		text = "--engine kernel is for images: mount -t overlay takes directories"
 	case f.writable() && (o.uid != nil || o.gid != nil):
 		text = "-o uid= and gid= are for read-only mounts"
 	default:
-		o.fs.Writable = f.writable()
+		o.fs.Writable = f.writable() && !f.kernel()
 		// Programs that run as others are what a root file system is for.
-		o.fs.AllowOther = o.fs.AllowOther || o.fs.Writable && os.Geteuid() == 0
+		o.fs.AllowOther = o.fs.AllowOther || f.writable() && os.Geteuid() == 0
 		return nil
 	}
 	return &usageError{err: errors.New(text)}
@@ -209,6 +218,9 @@ type serviceUpper struct {
 	Files   int    `json:"files"` // where its two directories are among the files
 	Scratch string `json:"scratch,omitempty"`
 	AtOpen  bool   `json:"atOpen,omitempty"` // see writable.View.CopyAtOpen
+	// Kernel says that the kernel's overlayfs writes to it: the server has its
+	// directories open, and serves what is below.
+	Kernel bool `json:"kernel,omitempty"`
 }
 
 // view puts the upper of a held mount over what is below.

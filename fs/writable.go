@@ -96,9 +96,15 @@ func (h *writableHandlers) Link(_ <-chan struct{}, in *fuse.LinkIn, name string,
 }
 
 // Create is refused, so that the kernel makes files by MKNOD, which wants no
-// open and no RELEASE.
-func (h *writableHandlers) Create(<-chan struct{}, *fuse.CreateIn, string, *fuse.CreateOut) fuse.Status {
-	return fuse.ENOSYS
+// open and no RELEASE; unless the view wants to be told of each open: then it
+// saves that request.
+func (h *writableHandlers) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if !h.w.CopiesAtOpen() {
+		return fuse.ENOSYS
+	}
+	out.OpenOut.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	a, err := h.w.Mknod(node(&in.InHeader), name, unix.S_IFREG|in.Mode&0o7777, 0, caller(&in.InHeader, in.Umask))
+	return h.entered(&in.InHeader, "create", &out.EntryOut, a, err)
 }
 
 // Open is refused, so that the kernel opens files without asking, unless the view

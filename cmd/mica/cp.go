@@ -40,7 +40,7 @@ link below DEST.`,
   mica cp web:/srv/log . && mica cp site/. web:/srv/site
   mica cp app.tar:/etc/. - | tar -t`,
 		Annotations: map[string]string{checksOperands: "yes"},
-		Args:        cobra.ExactArgs(2),
+		Args:        exactly("IMAGE:PATH", "DEST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if done, err := f.containers(cmd.Context(), args[0], args[1], std); done {
 				return err

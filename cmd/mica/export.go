@@ -24,7 +24,7 @@ the same bytes.`,
   mica export oci:/srv/images:web | tar -x -C rootfs --xattrs --xattrs-include='*' --numeric-owner
   mica export app.tar | docker import - app:flat`,
 		Annotations:       map[string]string{checksOperands: "yes"},
-		Args:              cobra.ExactArgs(1),
+		Args:              exactly("IMAGE"),
 		ValidArgsFunction: f.completeImage,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if file == "" || file == "-" {

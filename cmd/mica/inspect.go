@@ -27,7 +27,7 @@ container. No layer is read.`,
   mica inspect oci:/srv/oci:web | jq -r '.[0].Config.Entrypoint'
   mica inspect --raw oci:/srv/oci:web | sha256sum       # is the manifest's digest`,
 		Annotations:       map[string]string{checksOperands: "yes"},
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1, "IMAGE"),
 		ValidArgsFunction: flags.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if raw && config {

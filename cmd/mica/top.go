@@ -29,7 +29,7 @@ are those of ps, -ef unless told otherwise.`,
   mica top web aux`,
 		Annotations:       map[string]string{checksOperands: "yes"},
 		ValidArgsFunction: f.completeOne(isRunning),
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1, "CONTAINER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := f.find(cmd.Context(), args[0])
 			if err != nil {

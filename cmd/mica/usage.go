@@ -65,6 +65,27 @@ func checkOperands(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// exactly wants an operand for each of the words, as a usage line with
+// alternatives does not say it.
+func exactly(words ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > len(words) {
+			return fmt.Errorf("unexpected operand %q", args[len(words)])
+		}
+		return atLeast(len(words), words...)(cmd, args)
+	}
+}
+
+// atLeast wants so many operands.
+func atLeast(n int, words ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < n {
+			return fmt.Errorf("%s missing", strings.Join(words[len(args):], " and "))
+		}
+		return nil
+	}
+}
+
 // unknownCommand is the root's check of operands: it has only commands.
 func unknownCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 {

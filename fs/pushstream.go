@@ -16,7 +16,7 @@ type sequentialView interface {
 
 const (
 	// A window is so many files, at first and at most, and at most so many bytes.
-	firstWindow, mostWindow = 4, 64
+	firstWindow, mostWindow = 4, 128
 	windowBytes             = 1 << 20
 	// maxStreams is how many programs that read in order are told apart.
 	maxStreams = 4

@@ -37,6 +37,9 @@ func (f *diffFlags) runChanged(cmd *cobra.Command, std streams, arg string) (err
 	if f.container != nil {
 		changes = slices.DeleteFunc(changes, func(c diff.Change) bool { return mountpointOf(f.container, &c) })
 	}
+	if len(changes) > 0 && changes[0].Path == "" {
+		changes = changes[1:] // the root, which docker does not tell either
+	}
 	p := &diffPrinter{diffFlags: f, from: c.From(), to: c.To(), modified: 'C'}
 	return p.printAll(cmd.Context(), std, changes)
 }
@@ -56,7 +59,7 @@ func mountpointOf(c *container.Container, ch *diff.Change) bool {
 // listChanges gives all changes but those that are to be ignored, by their paths.
 func listChanges(cmd *cobra.Command, t *change.Tree, ignore diff.Aspects) (changes []diff.Change, err error) {
 	err = t.Walk(cmd.Context(), func(c *change.Change) error {
-		if c.What != 0 && c.What&^ignore == 0 || c.Path == "" {
+		if c.What != 0 && c.What&^ignore == 0 {
 			return nil
 		}
 		c.What &^= ignore

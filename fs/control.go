@@ -3,7 +3,10 @@ package fs
 import (
 	"log/slog"
 	"math"
+	"os"
 	"runtime"
+	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,7 +72,9 @@ func goLocked(f func()) {
 func (h *Held) listen(orders chan<- byte, alone func()) {
 	defer close(orders)
 	fd := int(h.control.Fd())
-	if unix.Unshare(unix.CLONE_FILES) == nil && closeAllBut(uint(fd)) == nil {
+	keep, err := runtimeFiles()
+	keep = append(keep, uint(fd))
+	if err == nil && unix.Unshare(unix.CLONE_FILES) == nil && closeAllBut(keep) == nil {
 		closed := make(chan error)
 		go func() { closed <- h.control.Close() }() // by a thread that has the others
 		if <-closed == nil {
@@ -88,12 +93,44 @@ func (h *Held) listen(orders chan<- byte, alone func()) {
 	}
 }
 
-// closeAllBut closes the descriptors of the calling thread but for one.
-func closeAllBut(fd uint) error {
-	if err := unix.CloseRange(fd+1, math.MaxUint32, 0); err != nil || fd == 0 {
-		return err
+// runtimeFiles gives the descriptors by which Go's runtime wakes whoever waits for
+// files and timers: any thread may have to, also one that is locked, and if it
+// cannot the process ends.
+func runtimeFiles() (fds []uint, err error) {
+	r, w, err := os.Pipe() // the runtime has its descriptors when it has waited for something
+	if err != nil {
+		return nil, err
 	}
-	return unix.CloseRange(0, fd-1, 0)
+	defer r.Close()
+	defer w.Close()
+	names, err := os.ReadDir("/proc/self/fd")
+	for _, name := range names {
+		// That of the directory itself is gone by now.
+		switch what, _ := os.Readlink("/proc/self/fd/" + name.Name()); what {
+		case "anon_inode:[eventpoll]", "anon_inode:[eventfd]":
+			fd, err := strconv.ParseUint(name.Name(), 10, 31)
+			if err != nil {
+				return nil, err
+			}
+			fds = append(fds, uint(fd))
+		}
+	}
+	return fds, err
+}
+
+// closeAllBut closes the descriptors of the calling thread but for some.
+func closeAllBut(keep []uint) error {
+	slices.Sort(keep)
+	from := uint(0)
+	for _, fd := range keep {
+		if fd > from {
+			if err := unix.CloseRange(from, fd-1, 0); err != nil {
+				return err
+			}
+		}
+		from = fd + 1
+	}
+	return unix.CloseRange(from, math.MaxUint32, 0)
 }
 
 // deafAfter is how long a process may take to be gone once its control socket is

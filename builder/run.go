@@ -42,6 +42,7 @@ type Job struct {
 	Name      string          // of the step, for people
 	Layers    []overlay.Layer // bottom first, open
 	Chains    []string        // the chain ID of each layer with those below it
+	Root      overlay.Attr    // of the root directory
 	Args, Env []string
 	User      string // USER[:GROUP], by name or number
 	Cwd       string
@@ -142,9 +143,13 @@ func (r *stageRun) execute(ctx context.Context, s *running, text string, line do
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, room.close()) }()
+	root, err := open.Attr(overlay.Root)
+	if err != nil {
+		return nil, err
+	}
 	tail := &tailWriter{}
 	job := &Job{
-		Name: textOf(c), Layers: open.layers, Chains: r.img.chains(), Args: line.Args, Env: r.state.Env(),
+		Name: textOf(c), Layers: open.layers, Chains: r.img.chains(), Root: root, Args: line.Args, Env: r.state.Env(),
 		User: r.state.Image.Config.User, Cwd: "/" + strings.Trim(r.state.Image.Config.WorkingDir, "/"),
 		Network: instructions.GetNetwork(c), Output: io.MultiWriter(tail, s),
 	}

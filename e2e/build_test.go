@@ -276,3 +276,31 @@ RUN --mount=source=d,target=/c cat /c/f > /f
 		}
 	}
 }
+
+// TestBuildIsReproducible: with SOURCE_DATE_EPOCH the same files and base make the
+// same image, whoever puts changes over it, and however often.
+func TestBuildIsReproducible(t *testing.T) {
+	y := newYard(t)
+	t.Setenv("SOURCE_DATE_EPOCH", "1000000000")
+	const files = `
+-- Dockerfile --
+FROM base AS one
+RUN mkdir /x && echo 1 > /x/a && rm /etc/group
+FROM base
+WORKDIR /w
+COPY . .
+COPY --from=one /x /x
+RUN ln -s a b && chmod 700 /x && rm /x/a && echo new > /etc/new
+LABEL a=b
+`
+	want := ""
+	for _, engine := range []string{"kernel", "kernel", "fuse"} {
+		id, shown := y.build(files, "--no-cache", "--engine", engine)
+		if want == "" {
+			want = id
+		}
+		if id != want {
+			t.Errorf("engine %s: %s, want %s\n%s", engine, id, want, shown)
+		}
+	}
+}

@@ -131,6 +131,9 @@ func (r *buildRunner) mount(ctx context.Context, c *container.Container, j *buil
 	if os.Geteuid() == 0 && engine != "fuse" {
 		st, err := r.stacks.of(ctx, j)
 		if err == nil {
+			err = likeRoot(c.Upper(), &j.Root)
+		}
+		if err == nil {
 			err = st.mount(c.Upper(), c.Work(), c.Root())
 		}
 		if err == nil || engine == "kernel" || ctx.Err() != nil {

@@ -160,6 +160,13 @@ func (s *stacks) add(below *stack, upper, chain string) error {
 	return nil
 }
 
+// likeRoot gives an upper directory what the image's root has: the kernel shows the
+// upper's own.
+func likeRoot(upper string, root *overlay.Attr) error {
+	at := root.Mtime.Time()
+	return errors.Join(os.Lchown(upper, int(root.UID), int(root.GID)), unix.Chmod(upper, root.Mode&0o7777), os.Chtimes(upper, at, at))
+}
+
 // mount mounts a stack with an upper over it. The upper is not synced: what is
 // wanted of it becomes a layer, which is.
 func (st *stack) mount(upper, work, at string) error {

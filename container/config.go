@@ -78,6 +78,7 @@ type HostConfig struct {
 	OomScoreAdj    int
 	Runtime        string // program; "" is runc or crun, whichever is there
 	CgroupParent   string
+	Engine         string // who serves the root file system: "" as mount has it, fuse or kernel
 	Resources
 }
 

@@ -56,6 +56,8 @@ func TestContainerFlags(t *testing.T) {
 		{"--init and a status", "--init", "exit 0", ""},
 		{"workdir through a symlink that leads out", "-w /srv/up/etc", "pwd -P; cat passwd | head -1", "/etc\nroot:x:0:0:root:/root:/bin/sh\n"},
 		{"workdir with dots", "-w /../../tmp", "pwd", "/tmp\n"},
+		{"--engine kernel", "--engine kernel", "grep ' / ' /proc/mounts | cut -d' ' -f3; echo x >/srv/data && cat /srv/data", "overlay\nx\n"},
+		{"--engine fuse", "--engine fuse", "grep ' / ' /proc/mounts | cut -d' ' -f3; echo x >/srv/data && cat /srv/data", "fuse.mica\nx\n"},
 		{"--oom-score-adj", "--oom-score-adj 500", "cat /proc/self/oom_score_adj", "500\n"},
 	} {
 		r := b.try(append(append([]string{"run", "--rm"}, strings.Fields(tt.flags)...), b.image, "sh", "-c", tt.script)...)

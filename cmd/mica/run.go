@@ -254,7 +254,7 @@ func startContainer(ctx context.Context, c *container.Container, img *openImage,
 func mountContainer(c *container.Container, img *openImage, std streams) error {
 	m := &mounter{std: std, image: c.Config.Image.Name, dir: c.Root(), with: &mountOptions{}}
 	m.deferred = true
-	m.upper.upper, m.upper.work = c.Upper(), c.Work()
+	m.upper.upper, m.upper.work, m.upper.engine.word = c.Upper(), c.Work(), c.Config.Host.Engine
 	if err := m.upper.check(m.with); err != nil {
 		return errors.Join(err, img.Close())
 	}

@@ -23,6 +23,7 @@ type runFlags struct {
 	env, envFiles, labels, labelFiles, volumes, mounts, tmpfs, ulimits, devices    []string
 	logOpts, sysctls, hosts, publish                                               []string
 	userns                                                                         string
+	engine                                                                         choice
 	interactive, tty                                                               bool
 	stopTimeout                                                                    int
 	pids                                                                           int64
@@ -50,6 +51,7 @@ func (f *runFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.mounts, "mount", nil, "the same in words: `type=bind|volume|tmpfs,src=…,dst=…[,ro]`")
 	flags.StringArrayVar(&f.tmpfs, "tmpfs", nil, "have memory at `TARGET[:OPTIONS]`")
 	flags.BoolVar(&h.ReadonlyRootfs, "read-only", false, "let nothing be written but to what is mounted")
+	addChoice(flags, &f.engine, "engine", "who serves the root file system: mica, or overlayfs over a read-only mount of mica's; auto is fuse here", "auto", "fuse", "kernel")
 	flags.StringVar(&f.shm, "shm-size", "", "`SIZE` of /dev/shm (default 64m)")
 	flags.StringArrayVar(&f.devices, "device", nil, "have the device `HOST[:TARGET[:rwm]]`")
 
@@ -111,6 +113,7 @@ func (f *runFlags) config(flags *pflag.FlagSet, command []string) (*container.Co
 	if flags.Changed("stop-timeout") {
 		p.StopTimeout = &f.stopTimeout
 	}
+	h.Engine = f.engine.word
 	switch mode, _, _ := strings.Cut(f.network, ":"); mode {
 	case "", "none":
 		h.NetworkMode = "none"

@@ -45,17 +45,26 @@ type Result struct {
 }
 
 // Commit makes an image of a base and of a change to it, in a store of images.
-func Commit(ctx context.Context, s *images.Store, base Base, changed *change.Tree, o Options) (r Result, err error) {
+func Commit(ctx context.Context, s *images.Store, base Base, changed *change.Tree, o Options) (Result, error) {
+	changes := 0
+	r, err := Add(ctx, s, base, func(w io.Writer) (_ bool, err error) {
+		changes, err = changed.WriteLayer(ctx, w, change.LayerOptions{NotAfter: o.Epoch, Note: o.Note})
+		return changes > 0, err
+	}, o)
+	r.Changes = changes
+	return r, err
+}
+
+// Add makes an image of a base and of one more layer, the tar that write writes:
+// any says whether there is something in it, without which there is no more
+// layer, as with nil for write.
+func Add(ctx context.Context, s *images.Store, base Base, write func(w io.Writer) (any bool, err error), o Options) (r Result, err error) {
 	config, err := newConfig(base, o)
 	if err != nil {
 		return r, err
 	}
 	r.Manifest, r.Config, err = s.Derive(ctx, images.Derivation{
-		Layers: base.Image.Layers[:len(base.DiffIDs)], DiffIDs: base.DiffIDs,
-		Write: func(w io.Writer) (bool, error) {
-			r.Changes, err = changed.WriteLayer(ctx, w, change.LayerOptions{NotAfter: o.Epoch, Note: o.Note})
-			return r.Changes > 0, err
-		},
+		Layers: base.Image.Layers[:len(base.DiffIDs)], DiffIDs: base.DiffIDs, Write: write,
 		Packing: o.Packing, Names: o.Names, Progress: o.Progress,
 		Config: config.finish,
 	})

@@ -66,9 +66,20 @@ func lowerHistory(all []ocispec.History, layers int) []ocispec.History {
 	return slices.Clip(all)
 }
 
+// layersIn counts the layers that a history tells of.
+func layersIn(all []ocispec.History) (n int) {
+	for _, h := range all {
+		if !h.EmptyLayer {
+			n++
+		}
+	}
+	return n
+}
+
 // finish gives the bytes of the config.
 func (c *config) finish(diffIDs []digest.Digest, more bool) ([]byte, error) {
-	c.entry.EmptyLayer = !more
+	// A layer that no line tells of yet, of a root file system, is this one's.
+	c.entry.EmptyLayer = !more && layersIn(c.is.History) >= len(diffIDs)
 	c.is.History = append(c.is.History, c.entry)
 	c.is.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: diffIDs}
 	was, err := fields(c.was)

@@ -190,11 +190,17 @@ func containerInstructions(p *container.Process) (list []string) {
 }
 
 // options gives those of a commit under a name, "" being none.
-func (c *committer) options(name string) (o commit.Options, err error) {
+func (c *committer) options(name string) (commit.Options, error) {
+	return c.made(c.std, "commit", name)
+}
+
+// made gives the options of an image that a command makes under a name, "" being
+// none.
+func (f *commitFlags) made(std streams, by, name string) (o commit.Options, err error) {
 	o = commit.Options{
-		Message: c.message, Author: c.author, Instructions: c.change, Packing: c.compression.packing(),
-		CreatedBy: "mica commit",
-		Note:      func(text string) { fmt.Fprintf(c.std.err, "mica: commit: %s\n", printable(text)) },
+		Message: f.message, Author: f.author, Instructions: f.change, Packing: f.compression.packing(),
+		CreatedBy: "mica " + by,
+		Note:      func(text string) { fmt.Fprintf(std.err, "mica: %s: %s\n", by, printable(text)) },
 	}
 	if name != "" {
 		named, err := fullName(name)

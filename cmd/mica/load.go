@@ -73,9 +73,15 @@ func (l *loader) run(ctx context.Context) error {
 	return l.spooled(ctx, s)
 }
 
-// spooled loads what comes by standard input, from a file in the store that has
-// no name: the order of an archive's members is anything.
+// spooled loads what comes by standard input: the order of an archive's members
+// is anything.
 func (l *loader) spooled(ctx context.Context, s *images.Store) (err error) {
+	return spool(s, l.std.in, func(path string) error { return l.load(ctx, s, path) })
+}
+
+// spool has what can only be read once read from a file in the store that has
+// no name.
+func spool(s *images.Store, in io.Reader, use func(path string) error) (err error) {
 	root := s.Layers().Root()
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return err
@@ -88,10 +94,10 @@ func (l *loader) spooled(ctx context.Context, s *images.Store) (err error) {
 	if err := os.Remove(f.Name()); err != nil {
 		return err
 	}
-	if _, err := io.Copy(f, l.std.in); err != nil {
+	if _, err := io.Copy(f, in); err != nil {
 		return &argError{"standard input", storeError(s.Layers(), err)}
 	}
-	return l.load(ctx, s, spoolPath+strconv.Itoa(int(f.Fd())))
+	return use(spoolPath + strconv.Itoa(int(f.Fd())))
 }
 
 // load takes in the image that a source names, or all that it has.

@@ -79,6 +79,16 @@ func removeDeadRooms(all string) {
 	}
 }
 
+// RoomInUse reports whether whoever made a room is there still.
+func RoomInUse(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+}
+
 // RemoveRoom unmounts what is mounted in a room, and removes it.
 func RemoveRoom(dir string) error {
 	entries, err := os.ReadDir(dir)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -302,5 +303,34 @@ LABEL a=b
 		if id != want {
 			t.Errorf("engine %s: %s, want %s\n%s", engine, id, want, shown)
 		}
+	}
+}
+
+// TestBuildKilled: of a build that was killed nothing is left once the next one
+// has run a command.
+func TestBuildKilled(t *testing.T) {
+	y := newYard(t)
+	dir := y.context("-- Dockerfile --\nFROM base\nRUN echo ready; sleep 1000\n")
+	cmd := y.command("build", dir)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(stderr); lines.Scan() && !strings.HasSuffix(lines.Text(), " ready"); {
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	y.build("-- Dockerfile --\nFROM base\nRUN true\n")
+	if left := y.mica("ps", "-aq"); left != "" {
+		t.Errorf("containers are left: %s", left)
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil || strings.Contains(string(mounts), y.dir) {
+		t.Errorf("mounts are left: %v\n%s", err, mounts)
 	}
 }

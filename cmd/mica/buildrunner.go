@@ -19,6 +19,7 @@ type buildRunner struct {
 	store  *layerstore.Store
 	std    streams
 	stacks stacks
+	swept  sync.Once
 
 	mu     sync.Mutex
 	engine string // auto, kernel or fuse
@@ -34,7 +35,15 @@ var _ builder.Runner = (*buildRunner)(nil)
 
 // Run runs a command and waits until it has ended.
 func (r *buildRunner) Run(ctx context.Context, j *builder.Job) (_ *builder.Ran, err error) {
-	c, err := container.Open(r.store).Create(ctx, configOf(j))
+	room, err := r.stacks.room()
+	if err != nil {
+		return nil, err
+	}
+	containers := container.Open(r.store)
+	r.swept.Do(func() { r.sweep(ctx, containers) })
+	cfg := configOf(j)
+	cfg.Process.Labels = map[string]string{roomLabel: room}
+	c, err := containers.Create(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +85,36 @@ func (r *buildRunner) Run(ctx context.Context, j *builder.Job) (_ *builder.Ran, 
 	}
 	return &builder.Ran{Status: status, Upper: c.Upper(), Settle: settle, Close: func(keep bool) (string, error) {
 		if keep {
+			_ = c.Configure(func(cfg *container.Config) error { delete(cfg.Process.Labels, roomLabel); return nil })
 			c.Release()
 			return c.Config.Name, nil
 		}
 		return "", c.Remove(done)
 	}}, nil
+}
+
+// roomLabel is the label of a build's container: the room of the build, whose lock
+// tells whether that is there still.
+const roomLabel = "mica.build.room"
+
+// sweep removes the containers of builds that were killed. What cannot be removed
+// is seen by ps.
+func (r *buildRunner) sweep(ctx context.Context, containers *container.Store) {
+	list, err := containers.List(ctx)
+	if err != nil {
+		return
+	}
+	for _, c := range list {
+		room := c.Config.Process.Labels[roomLabel]
+		if room == "" || builder.RoomInUse(room) {
+			continue
+		}
+		if c.IsRunning() {
+			_ = c.Kill(ctx, unix.SIGKILL)
+			_, _ = c.AwaitNotRunning(ctx)
+		}
+		_ = discard(ctx, c)
+	}
 }
 
 // configOf gives the container of a job: docker's defaults, and the network of

@@ -48,14 +48,18 @@ const (
 	stackDirs = 40
 )
 
-// place gives a new directory.
-func (s *stacks) place() (string, error) {
+// room gives the directory of the build.
+func (s *stacks) room() (dir string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.dir == "" {
-		var err error
-		if s.dir, s.lock, err = builder.MakeRoom(s.runner.store); err != nil {
-			return "", err
-		}
+		s.dir, s.lock, err = builder.MakeRoom(s.runner.store)
 	}
+	return s.dir, err
+}
+
+// place gives a new directory in the room, which is there.
+func (s *stacks) place() (string, error) {
 	s.n++
 	dir := filepath.Join(s.dir, fmt.Sprint(s.n))
 	return dir, os.Mkdir(dir, 0o755)

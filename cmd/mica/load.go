@@ -209,7 +209,10 @@ func namesIn(all []string, ref string) []string {
 	var names []string
 	for _, stored := range all {
 		if !strings.ContainsAny(stored, "/:") {
-			stored = baseName(ref) + ":" + stored
+			// A directory "oci" would make a name that is read as a form.
+			if base := baseName(ref); !slices.Contains(transport.Schemes, base) {
+				stored = base + ":" + stored
+			}
 		}
 		if named, err := fullName(stored); err == nil && !slices.Contains(names, named.String()) {
 			names = append(names, named.String())

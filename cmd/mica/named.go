@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	iofs "io/fs"
+	"slices"
+	"strings"
 
 	"github.com/distribution/reference"
 
@@ -14,6 +16,9 @@ import (
 
 // fullName gives a name with registry and tag, as images are kept.
 func fullName(typed string) (reference.Named, error) {
+	if word, _, ok := strings.Cut(typed, ":"); ok && slices.Contains(transport.Schemes, word) {
+		return nil, &transport.ReferenceError{Ref: typed, Reason: word + ": is how an image in a file begins: for a name write docker.io/library/" + typed}
+	}
 	named, err := reference.ParseNormalizedNamed(typed)
 	if err != nil {
 		return nil, &transport.ReferenceError{Ref: typed, Reason: "a name is [HOST[:PORT]/]PATH[:TAG] of lower-case letters, digits and . _ - between them"}

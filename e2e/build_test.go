@@ -19,8 +19,7 @@ type yard struct{ *boxes }
 func newYard(t *testing.T) *yard {
 	t.Helper()
 	b := newBoxes(t, v1.ImageConfig{Env: []string{"PATH=/bin"}, Cmd: []string{"sh"}})
-	b.mica("load", "-q", "oci:"+b.image+":latest")
-	b.mica("tag", "oci:latest", "base")
+	b.mica("copy", "-q", "oci:"+b.image+":latest", "base")
 	return &yard{b}
 }
 

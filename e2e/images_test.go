@@ -192,7 +192,9 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const mostSize = 25 << 20 // with symbols, as go build makes it
+	// With symbols, as go build makes it. BuildKit's parser of Dockerfiles links
+	// protobuf, which is 3 MB; `make` builds without symbols, 17 MB.
+	const mostSize = 28 << 20
 	if st.Size() > mostSize {
 		t.Errorf("mica has %d MB, want at most %d", st.Size()>>20, mostSize>>20)
 	}

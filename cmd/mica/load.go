@@ -209,9 +209,12 @@ func namesIn(all []string, ref string) []string {
 	var names []string
 	for _, stored := range all {
 		if !strings.ContainsAny(stored, "/:") {
-			// A directory "oci" would make a name that is read as a form.
+			// A directory "oci" would make a name that is read as a form: what
+			// tells images apart there is the tag, unless it is everybody's.
 			if base := baseName(ref); !slices.Contains(transport.Schemes, base) {
 				stored = base + ":" + stored
+			} else if stored == "latest" {
+				continue
 			}
 		}
 		if named, err := fullName(stored); err == nil && !slices.Contains(names, named.String()) {

@@ -118,7 +118,7 @@ func (w *wither) see(ctx context.Context, image string, command []string, then f
 // A sight is an image that is mounted for one command, served by this process.
 type sight struct {
 	dir    string
-	remove bool // the directory was made for it
+	remove bool // the directory was made for it, as for all but root
 	umask  int  // of this process as it was
 	upper  *upper
 	view   *writable.View
@@ -230,6 +230,11 @@ func (s *sight) command(std streams, words []string) (status int, err error) {
 func (s *sight) directly(words []string, dir string) (*exec.Cmd, error) {
 	program, err := exec.LookPath(words[0])
 	if err != nil || !filepath.IsAbs(program) || inside(program, s.dir) || s.view != nil {
+		return nil, nil
+	}
+	if dir != "" && s.remove {
+		// An ordinary user's mount has the server asked who may enter, which would
+		// wait for the fork.
 		return nil, nil
 	}
 	cmd := exec.Command(program, words[1:]...)

@@ -38,7 +38,6 @@ type Options struct {
 	NoCache     bool               // build each step anew
 	Explain     bool               // tell why a step was not cached
 	Keep        bool               // leave the container of a failed RUN there
-	Squash      bool               // make one layer of all new ones
 	Labels      map[string]string
 	Annotations map[string]string
 	Secrets     map[string]Secret

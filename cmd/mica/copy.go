@@ -59,10 +59,7 @@ func (c *imageCopier) run(ctx context.Context, source, destination string) (err 
 	if err != nil {
 		return err
 	}
-	show := c.flags.show(c.std.err)
-	if c.quiet {
-		show = newProgress(c.std.err, "none")
-	}
+	show := c.flags.showUnless(c.quiet, c.std.err)
 	defer show.done()
 	from, ref, closeSource, err := c.from(ctx, s, source, show)
 	if err != nil {

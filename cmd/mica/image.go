@@ -54,6 +54,14 @@ func (f *imageFlags) addRoot(flags *pflag.FlagSet) {
 // show gives what shows the indexing of an image on w.
 func (f *imageFlags) show(w io.Writer) *progress { return newProgress(w, f.progress.word) }
 
+// showUnless is show, but shows nothing to who wants quiet.
+func (f *imageFlags) showUnless(quiet bool, w io.Writer) *progress {
+	if quiet {
+		return newProgress(w, "none")
+	}
+	return f.show(w)
+}
+
 func (f *imageFlags) store() (*layerstore.Store, error) {
 	root, err := filepath.Abs(f.root)
 	if f.root == "" {

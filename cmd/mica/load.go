@@ -102,10 +102,7 @@ func spool(s *images.Store, in io.Reader, use func(path string) error) (err erro
 
 // load takes in the image that a source names, or all that it has.
 func (l *loader) load(ctx context.Context, s *images.Store, source string) error {
-	show := l.show(l.std.err)
-	if l.quiet {
-		show = newProgress(l.std.err, "none")
-	}
+	show := l.showUnless(l.quiet, l.std.err)
 	defer show.done()
 	show.called("loading", "loaded")
 	err := l.one(ctx, s, source, show)

@@ -92,10 +92,7 @@ func (p *puller) pull(ctx context.Context, arg string) error {
 			return err
 		}
 	}
-	show := p.flags.show(p.std.err)
-	if p.quiet {
-		show = newProgress(p.std.err, "none")
-	}
+	show := p.flags.showUnless(p.quiet, p.std.err)
 	defer show.done()
 	for _, name := range names {
 		d, err := fetch(ctx, s, from, name, p.flags.platform, p.all, show)
@@ -190,13 +187,6 @@ func (f *imageFlags) whole(s *images.Store, d digest.Digest) bool {
 	if err != nil || refs.Manifests == nil {
 		return true // to be told of when it is opened
 	}
-	var candidates []ocispec.Descriptor
-	var platforms []*ocispec.Platform
-	for _, m := range refs.Manifests {
-		if !transport.BesideImages(m) {
-			candidates, platforms = append(candidates, m), append(platforms, m.Platform)
-		}
-	}
-	i, err := transport.BestPlatform(f.platform, platforms)
-	return err != nil || len(candidates) == 0 || s.Has(candidates[i])
+	chosen, err := images.ChooseManifest(refs.Manifests, f.platform)
+	return err != nil || s.Has(chosen)
 }

@@ -63,10 +63,7 @@ func (p *puller) push(ctx context.Context, image, to string) error {
 	if err != nil {
 		return err
 	}
-	show := p.flags.show(p.std.err)
-	if p.quiet {
-		show = newProgress(p.std.err, "none")
-	}
+	show := p.flags.showUnless(p.quiet, p.std.err)
 	defer show.done()
 	show.called("pushing", "pushed")
 	if err := s.Push(ctx, images.Push{To: target, Name: named, Desc: d, Progress: show.layer}); err != nil {

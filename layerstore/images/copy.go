@@ -49,7 +49,7 @@ func (c Copy) Run(ctx context.Context) (ocispec.Descriptor, error) {
 		if depth > maxDepth {
 			return root, fmt.Errorf("index %s: more than %d deep", root.Digest, maxDepth)
 		}
-		chosen, err := chooseManifest(refs.Manifests, c.Platform)
+		chosen, err := ChooseManifest(refs.Manifests, c.Platform)
 		if err != nil {
 			return root, err
 		}
@@ -82,8 +82,8 @@ func (s *Store) CopyTo(ctx context.Context, to Target, img Saved) (err error) {
 	return err
 }
 
-// chooseManifest gives the manifest of an index for a platform.
-func chooseManifest(all []ocispec.Descriptor, platform string) (ocispec.Descriptor, error) {
+// ChooseManifest gives the manifest of an index for a platform.
+func ChooseManifest(all []ocispec.Descriptor, platform string) (ocispec.Descriptor, error) {
 	var candidates []ocispec.Descriptor
 	var platforms []*ocispec.Platform
 	for _, d := range all {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sys/unix"
 
 	"mica/layerstore"
 	"mica/layerstore/blob"
@@ -19,7 +18,8 @@ import (
 // Create has a new layer enter the store: the tar that write gives. It is
 // compressed and indexed as it is written. The lease holds it.
 func (s *Store) Create(ctx context.Context, lease *Lease, how layerstore.Packing, write func(w io.Writer) error) (desc ocispec.Descriptor, diffID digest.Digest, err error) {
-	f, err := s.nameless(ctx)
+	// Its digest, and so its name, is not known yet; the mode is that of all blobs.
+	f, err := s.ownedFile(ctx, "partial", "new-", 0o644)
 	if err != nil {
 		return desc, "", err
 	}
@@ -54,32 +54,6 @@ func (s *Store) keepCreated(ctx context.Context, f *os.File, desc ocispec.Descri
 	}
 	defer src.Close()
 	return s.layers.Keep(ctx, layerstore.Spec{Blob: src, Digest: p.Digest, DiffID: p.DiffID}, p)
-}
-
-// nameless gives a file for a blob whose digest is not known yet, locked as one
-// that arrives.
-func (s *Store) nameless(ctx context.Context) (*os.File, error) {
-	if err := s.init(ctx); err != nil {
-		return nil, err
-	}
-	// Who collects has the lock alone, so he finds the file locked or not at all.
-	unlock, err := s.layers.Lock(ctx, lockName, true)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	f, err := os.CreateTemp(s.path("partial"), "new-")
-	if err != nil {
-		return nil, err
-	}
-	err = f.Chmod(0o644) // as all blobs have it
-	if err == nil {
-		err = layerstore.Flock(ctx, f, unix.LOCK_EX)
-	}
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(f.Name()), f.Close())
-	}
-	return f, nil
 }
 
 func layerType(c blob.Compression) string {

@@ -22,6 +22,16 @@ type Lease struct {
 
 // Lease gives one that holds nothing yet.
 func (s *Store) Lease(ctx context.Context) (*Lease, error) {
+	f, err := s.ownedFile(ctx, "leases", "", 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &Lease{s, f}, nil
+}
+
+// ownedFile makes a file in a directory of the store and locks it, which tells
+// that its owner lives.
+func (s *Store) ownedFile(ctx context.Context, dir, pattern string, mode os.FileMode) (*os.File, error) {
 	if err := s.init(ctx); err != nil {
 		return nil, err
 	}
@@ -31,15 +41,18 @@ func (s *Store) Lease(ctx context.Context) (*Lease, error) {
 		return nil, err
 	}
 	defer unlock()
-	f, err := os.CreateTemp(s.path("leases"), "")
+	f, err := os.CreateTemp(s.path(dir), pattern)
 	if err != nil {
 		return nil, err
 	}
-	if err := layerstore.Flock(ctx, f, unix.LOCK_EX); err != nil {
-		f.Close()
-		return nil, err
+	err = f.Chmod(mode)
+	if err == nil {
+		err = layerstore.Flock(ctx, f, unix.LOCK_EX)
 	}
-	return &Lease{s, f}, nil
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(f.Name()), f.Close())
+	}
+	return f, nil
 }
 
 // Hold has blobs stay if they are there. Whether they are is to be looked at

@@ -139,7 +139,7 @@ func (p *puller) choose(all []ocispec.Descriptor) ([]ocispec.Descriptor, error) 
 	if p.All {
 		return all, nil
 	}
-	one, err := chooseManifest(all, p.Platform)
+	one, err := ChooseManifest(all, p.Platform)
 	return []ocispec.Descriptor{one}, err
 }
 
